@@ -4,6 +4,9 @@
 //! the operating system sits behind the feature `net`.
 //!
 //! - [`wire`]: octets to values and back, one type per thing on the wire.
+//! - [`message`]: messages in their wire form.
+//! - [`conn`]: one connection as a state machine.
+//! - [`socket`]: many connections and one routing pattern, still without I/O.
 
 #![no_std]
 
@@ -11,6 +14,14 @@ extern crate alloc;
 #[cfg(feature = "net")]
 extern crate std;
 
+pub mod conn;
+pub mod message;
+mod rand;
+mod security;
+pub mod time;
 pub mod wire;
 
+pub use conn::{Heartbeat, Identity, Limits, Mark};
+pub use message::Message;
+pub use time::Instant;
 pub use wire::SocketType;

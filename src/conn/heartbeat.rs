@@ -1,0 +1,133 @@
+//! Is the peer still there? (RFC 37, "Connection Heartbeating"; A7)
+//!
+//! Nothing is re-armed when octets come: it is only noted when that was. A timer that fires looks at the note and
+//! sets itself anew, or finds the silence too long.
+
+use core::time::Duration;
+
+use crate::conn::config::{Heartbeat, PingWhom};
+use crate::conn::timer::{Timer, Timers};
+use crate::conn::{Error, Timeout};
+use crate::time::Instant;
+use crate::wire::Version;
+
+#[derive(Debug)]
+pub(crate) struct Liveness {
+    last_heard: Instant,
+    /// Our PING is unanswered, and whether anything was heard since it went out.
+    pinged: Option<Heard>,
+    /// Since when we do not read. The receive deadlines stand still meanwhile.
+    paused: Option<Instant>,
+    peer_ttl: Duration,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    Nothing,
+    Something,
+}
+
+impl Liveness {
+    pub(crate) fn new(now: Instant) -> Liveness {
+        Liveness { last_heard: now, pinged: None, paused: None, peer_ttl: Duration::ZERO }
+    }
+
+    /// Some octet came: a sign of life whatever it is.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.last_heard = now;
+        if let Some(heard) = &mut self.pinged {
+            *heard = Heard::Something;
+        }
+    }
+
+    /// The handshake is complete.
+    pub(crate) fn start(&mut self, now: Instant, peer: Version, heartbeat: Option<&Heartbeat>, timers: &mut Timers) {
+        if let Some(heartbeat) = heartbeat {
+            if heartbeat.whom == PingWhom::All || peer >= Version::V3_1 {
+                timers.set(Timer::Ping, now + heartbeat.interval);
+            }
+        }
+    }
+
+    /// The peer sent a PING with this TTL, in tenths of a second. So it knows PINGs, and may be sent some.
+    pub(crate) fn pinged_by_peer(
+        &mut self,
+        now: Instant,
+        ttl: u16,
+        heartbeat: Option<&Heartbeat>,
+        timers: &mut Timers,
+    ) {
+        if let (Some(heartbeat), None) = (heartbeat, timers.at(Timer::Ping)) {
+            timers.set(Timer::Ping, now + heartbeat.interval);
+        }
+        // In u32 milliseconds: 65535 tenths are 6,553,500 (A7).
+        self.peer_ttl = Duration::from_millis(u64::from(u32::from(ttl) * 100));
+        if self.peer_ttl.is_zero() {
+            timers.stop(Timer::Ttl);
+        } else if timers.at(Timer::Ttl).is_none_or(|at| at > now + self.peer_ttl) {
+            timers.set(Timer::Ttl, now + self.peer_ttl);
+        }
+    }
+
+    /// The PING timer is due: does a PING go out now?
+    pub(crate) fn ping(&mut self, now: Instant, heartbeat: &Heartbeat, timers: &mut Timers) -> bool {
+        timers.set(Timer::Ping, now + heartbeat.interval);
+        if self.pinged.is_some() {
+            // At most one is unanswered at a time.
+            return false;
+        }
+        self.pinged = Some(Heard::Nothing);
+        timers.set(Timer::Silence, now + heartbeat.timeout);
+        true
+    }
+
+    /// A PONG came.
+    pub(crate) fn ponged(&mut self, timers: &mut Timers) {
+        self.pinged = None;
+        timers.stop(Timer::Silence);
+    }
+
+    /// The silence timer is due.
+    pub(crate) fn check_silence(&mut self, timers: &mut Timers) -> Result<(), Error> {
+        timers.stop(Timer::Silence);
+        // Anything counts, if only other traffic: a long message in flight is a sign of life.
+        match self.pinged.take() {
+            Some(Heard::Nothing) => Err(Timeout::Heartbeat.into()),
+            Some(Heard::Something) | None => Ok(()),
+        }
+    }
+
+    /// The timer of the peer's TTL is due.
+    pub(crate) fn check_ttl(&mut self, now: Instant, timers: &mut Timers) -> Result<(), Error> {
+        let end = self.last_heard + self.peer_ttl;
+        if end <= now {
+            return Err(Timeout::Ttl.into());
+        }
+        timers.set(Timer::Ttl, end);
+        Ok(())
+    }
+
+    /// We stop reading.
+    pub(crate) fn pause(&mut self, now: Instant) {
+        self.paused.get_or_insert(now);
+    }
+
+    /// We read again: the receive deadlines move by the time that we did not.
+    pub(crate) fn resume(&mut self, now: Instant, timers: &mut Timers) {
+        let Some(since) = self.paused.take() else {
+            return;
+        };
+        let pause = now.saturating_duration_since(since);
+        self.last_heard = self.last_heard + pause;
+        for timer in [Timer::Silence, Timer::Ttl] {
+            if let Some(at) = timers.at(timer) {
+                timers.set(timer, at + pause);
+            }
+        }
+    }
+
+    /// Does this timer run now?
+    pub(crate) fn runs(&self, timer: Timer) -> bool {
+        self.paused.is_none() || !matches!(timer, Timer::Silence | Timer::Ttl)
+    }
+}

@@ -1,0 +1,404 @@
+//! One connection as a state machine: octets in, events and octets out.
+//!
+//! [`Connection`] speaks ZMTP 3.1 (RFC 37) over one byte stream, and knows neither where the octets come from nor what
+//! time it is. Most users want a [`Socket`](crate::socket::Socket), which has many connections and a routing pattern.
+
+mod config;
+mod decoder;
+mod error;
+mod handshake;
+mod heartbeat;
+mod identity;
+mod send;
+mod timer;
+
+use alloc::sync::Arc;
+
+use bytes::Bytes;
+
+pub use config::{Config, Heartbeat, Limits, Mark, PingWhom};
+pub use decoder::Credit;
+pub use error::{Error, Mismatch, Timeout, Violation};
+pub use identity::{Identity, IdentityError};
+pub(crate) use send::SendQueue;
+
+use crate::message::Message;
+use crate::time::Instant;
+use crate::wire::{Command, Malformed, Properties, SocketType, Version, encode};
+use decoder::{Decoder, Expect, Item};
+use handshake::{AwaitGreeting, Greeted, Securing};
+use heartbeat::Liveness;
+use timer::{Timer, Timers};
+
+/// More PONGs than this do not wait to be sent; a PING that comes then goes unanswered. Honest peers have one PING
+/// under way, a flood must cost no more than reading it (A7).
+const MAX_PONGS: u8 = 16;
+
+/// One connection: a state machine without I/O.
+///
+/// ```text
+/// Greeting --> Securing --> Traffic
+///     `-----------`------------`------> Failed: can only be closed
+/// ```
+///
+/// # How to drive it
+///
+/// - [`handle_input`](Connection::handle_input) takes octets that came from the peer, and returns what they amount to,
+///   borrowed where it can be: call it with the rest until nothing is left. An event is never queued inside, so a
+///   caller that takes no more input holds nothing here but an unfinished message.
+/// - [`handle_timeout`](Connection::handle_timeout) is to be called when the time of
+///   [`poll_timeout`](Connection::poll_timeout) has come. Ask again after every other call.
+/// - [`gather`](Connection::gather) shows what to write, [`sent`](Connection::sent) says how much of it was written.
+///   Both may be called as late and as seldom as the transport allows.
+/// - The first error sticks: every later call returns it again. What is left to be said to the peer then, an ERROR or
+///   nothing, is in [`into_last_words`](Connection::into_last_words); write it and close.
+///
+/// Time never goes back between calls. Two connections, joined:
+///
+/// ```
+/// use zmio::conn::{Config, Connection, Credit, Event};
+/// use zmio::{Instant, Message, SocketType};
+///
+/// let now = Instant::ZERO;
+/// let mut dealer = Connection::new(Config::new(SocketType::Dealer).into(), now);
+/// let mut router = Connection::new(Config::new(SocketType::Router).into(), now);
+/// let mut received = Vec::new();
+///
+/// fn carry(now: Instant, from: &mut Connection, to: &mut Connection, received: &mut Vec<Message>) {
+///     let mut slices = [&[][..]; 8];
+///     let filled = from.gather(&mut slices);
+///     let octets = slices[..filled].concat();
+///     from.sent(octets.len());
+///     let mut rest = &octets[..];
+///     while !rest.is_empty() {
+///         let step = to.handle_input(now, rest, Credit::UNLIMITED).expect("a peer that keeps the rules");
+///         rest = &rest[step.taken..];
+///         match step.event {
+///             Some(Event::Run(run)) => received.extend(run.to_run().iter()),
+///             Some(Event::Message(message)) => received.push(message),
+///             Some(Event::Ready(_)) | None => {}
+///         }
+///     }
+/// }
+///
+/// for _ in 0..2 {
+///     carry(now, &mut dealer, &mut router, &mut received);
+///     carry(now, &mut router, &mut dealer, &mut received);
+/// }
+/// assert!(dealer.is_ready() && router.is_ready());
+///
+/// dealer.send("hello".into()).expect("ready, and its queue is empty");
+/// carry(now, &mut dealer, &mut router, &mut received);
+/// assert_eq!(received, [Message::from("hello")]);
+/// ```
+#[derive(Debug)]
+pub struct Connection {
+    config: Arc<Config>,
+    state: State,
+    decoder: Decoder,
+    send: SendQueue,
+    liveness: Liveness,
+    timers: Timers,
+    /// PONGs that wait to be sent.
+    pongs: u8,
+}
+
+#[derive(Debug)]
+enum State {
+    Greeting(AwaitGreeting),
+    Securing(Securing),
+    Traffic,
+    Failed(Error),
+    /// A step has consumed the state and not ended yet. Never seen between calls.
+    Stepping,
+}
+
+/// What a peer said about itself in the handshake.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PeerInfo {
+    /// The identity that it announced to a ROUTER, empty if it leaves that to the ROUTER. At another socket: empty.
+    pub identity: Identity,
+    /// Its socket type, if it announced one.
+    pub socket_type: Option<SocketType>,
+    /// The version in its greeting.
+    pub version: Version,
+    /// All that it said, unknown properties included.
+    pub properties: Properties,
+}
+
+/// What [`Connection::handle_input`] did.
+#[derive(Debug)]
+#[must_use]
+pub struct Step<'a> {
+    /// How many octets were taken. The rest is to be offered again.
+    pub taken: usize,
+    /// What they amount to, if anything.
+    pub event: Option<Event<'a>>,
+}
+
+/// What came from the peer.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The handshake is complete. Comes once, and before any message.
+    Ready(PeerInfo),
+    /// Whole messages that lay next to each other in the input.
+    Run(BorrowedRun<'a>),
+    /// A message that came in several pieces.
+    Message(Message),
+}
+
+/// Consecutive whole messages within the input.
+#[derive(Clone, Copy, Debug)]
+pub struct BorrowedRun<'a> {
+    octets: &'a [u8],
+    messages: u32,
+}
+
+impl BorrowedRun<'_> {
+    /// The number of messages in it, at least one.
+    pub fn messages(&self) -> u32 {
+        self.messages
+    }
+
+    /// The octets of its frames, headers included.
+    pub fn octets(&self) -> &[u8] {
+        self.octets
+    }
+
+    /// A copy that can be kept, in a block of exactly its size.
+    pub fn to_run(&self) -> crate::message::Run {
+        crate::message::Run::from_wire(Bytes::copy_from_slice(self.octets), self.messages)
+    }
+}
+
+/// A message that cannot be sent now; it is given back.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The high-water mark would be passed.
+    #[error("the send queue is full")]
+    Full(Message),
+    /// The handshake is not complete, or the connection failed. A message before the peer's READY would make libzmq
+    /// close the connection.
+    #[error("the connection is not ready")]
+    NotReady(Message),
+}
+
+impl Connection {
+    /// A connection whose transport is up. Our greeting can be gathered at once; the handshake deadline runs.
+    pub fn new(config: Arc<Config>, now: Instant) -> Connection {
+        let mut send = SendQueue::new(config.send_mark);
+        let state = State::Greeting(handshake::greet(send.control()));
+        let mut timers = Timers::default();
+        timers.set(Timer::Handshake, now + config.handshake_timeout);
+        let (decoder, liveness) = (Decoder::default(), Liveness::new(now));
+        Connection { config, state, decoder, send, liveness, timers, pongs: 0 }
+    }
+
+    /// Takes octets that came from the peer, up to the next event, and says how many. Call it again with the rest
+    /// until all are taken. `credit` bounds what is taken as one run of messages.
+    ///
+    /// Messages that were complete before a fault come out before the error does.
+    pub fn handle_input<'a>(&mut self, now: Instant, input: &'a [u8], credit: Credit) -> Result<Step<'a>, Error> {
+        if !input.is_empty() {
+            self.liveness.heard(now);
+        }
+        let mut taken = 0;
+        loop {
+            let rest = input.get(taken..).unwrap_or_default();
+            if rest.is_empty() && taken > 0 {
+                return Ok(Step { taken, event: None });
+            }
+            match self.advance(now, rest, credit) {
+                Ok((octets, None)) if octets > 0 => taken += octets,
+                Ok((octets, event)) => return Ok(Step { taken: taken + octets, event }),
+                Err(error) => return Err(self.fail(error)),
+            }
+        }
+    }
+
+    /// One step: a piece of the greeting, or one item of the decoder.
+    fn advance<'a>(
+        &mut self,
+        now: Instant,
+        input: &'a [u8],
+        credit: Credit,
+    ) -> Result<(usize, Option<Event<'a>>), Error> {
+        let expect = match &self.state {
+            State::Failed(error) => return Err(error.clone()),
+            State::Greeting(_) => return Ok((self.take_greeting(input)?, None)),
+            State::Securing(_) => Expect::Handshake,
+            State::Traffic | State::Stepping => Expect::Traffic,
+        };
+        let (taken, item) = self.decoder.decode(input, expect, &self.config.limits, credit)?;
+        let event = match item {
+            None => None,
+            Some(Item::Run { octets, messages }) => Some(Event::Run(BorrowedRun { octets, messages })),
+            Some(Item::Message(message)) => Some(Event::Message(message)),
+            Some(Item::Command(body)) => self.take_command(now, &body)?.map(Event::Ready),
+        };
+        Ok((taken, event))
+    }
+
+    fn take_greeting(&mut self, input: &[u8]) -> Result<usize, Error> {
+        let State::Greeting(state) = core::mem::replace(&mut self.state, State::Stepping) else {
+            return Ok(0);
+        };
+        let (taken, greeted) = state.take(input, &self.config, self.send.control())?;
+        self.state = match greeted {
+            Greeted::More(state) => State::Greeting(state),
+            Greeted::Done(state) => State::Securing(state),
+        };
+        Ok(taken)
+    }
+
+    fn take_command(&mut self, now: Instant, body: &[u8]) -> Result<Option<PeerInfo>, Error> {
+        if matches!(self.state, State::Traffic) {
+            self.take_traffic_command(now, body)?;
+            return Ok(None);
+        }
+        let State::Securing(state) = core::mem::replace(&mut self.state, State::Stepping) else {
+            return Ok(None);
+        };
+        let info = state.take(body, &self.config)?;
+        self.state = State::Traffic;
+        self.timers.stop(Timer::Handshake);
+        self.liveness.start(now, info.version, self.config.heartbeat.as_ref(), &mut self.timers);
+        Ok(Some(info))
+    }
+
+    fn take_traffic_command(&mut self, now: Instant, body: &[u8]) -> Result<(), Error> {
+        match Command::parse(body).map_err(Malformed::from)? {
+            Command::Ping { ttl, context } => {
+                self.liveness.pinged_by_peer(now, ttl, self.config.heartbeat.as_ref(), &mut self.timers);
+                if !self.send.has_control() {
+                    self.pongs = 0;
+                }
+                if self.pongs < MAX_PONGS {
+                    self.pongs += 1;
+                    encode::pong(self.send.control(), context);
+                }
+            }
+            Command::Pong { .. } => self.liveness.ponged(&mut self.timers),
+            Command::Ready(_) => return Err(Violation::SecondReady.into()),
+            Command::Error(reason) => return Err(Error::Refused(reason.into())),
+            // Well-formed and not for us: other patterns' commands, and those of versions to come.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Does what is due. Returns the error if the peer was silent for too long.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        if let State::Failed(error) = &self.state {
+            return Err(error.clone());
+        }
+        for timer in Timer::ALL {
+            if !self.timers.is_due(timer, now) || !self.liveness.runs(timer) {
+                continue;
+            }
+            let outcome = match timer {
+                Timer::Handshake => Err(Timeout::Handshake.into()),
+                Timer::Silence => self.liveness.check_silence(&mut self.timers),
+                Timer::Ttl => self.liveness.check_ttl(now, &mut self.timers),
+                Timer::Ping => {
+                    self.ping(now);
+                    Ok(())
+                }
+            };
+            outcome.map_err(|error| self.fail(error))?;
+        }
+        Ok(())
+    }
+
+    fn ping(&mut self, now: Instant) {
+        let config = Arc::clone(&self.config);
+        let Some(heartbeat) = &config.heartbeat else {
+            return self.timers.stop(Timer::Ping);
+        };
+        if self.liveness.ping(now, heartbeat, &mut self.timers) {
+            encode::ping(self.send.control(), heartbeat.ttl, &[]);
+        }
+    }
+
+    /// When [`handle_timeout`](Connection::handle_timeout) is to be called, if ever.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        Timer::ALL
+            .into_iter()
+            .filter(|timer| self.liveness.runs(*timer))
+            .filter_map(|timer| self.timers.at(timer))
+            .min()
+    }
+
+    /// Queues a message. It never blocks; a message that cannot be taken comes back.
+    pub fn send(&mut self, message: Message) -> Result<(), SendError> {
+        if !self.is_ready() {
+            return Err(SendError::NotReady(message));
+        }
+        self.send.push(message).map_err(SendError::Full)
+    }
+
+    /// Shows what is to be written next, in order, and returns the number of slices filled in; 0 if there is nothing.
+    #[must_use]
+    pub fn gather<'a>(&'a self, slices: &mut [&'a [u8]]) -> usize {
+        self.send.gather(slices)
+    }
+
+    /// So many of the octets that were gathered last are written.
+    pub fn sent(&mut self, octets: usize) {
+        self.send.sent(octets);
+    }
+
+    /// The caller stops reading: the deadlines for octets to come stand still until [`resume`](Connection::resume).
+    pub fn pause(&mut self, now: Instant) {
+        self.liveness.pause(now);
+    }
+
+    /// The caller reads again.
+    pub fn resume(&mut self, now: Instant) {
+        self.liveness.resume(now, &mut self.timers);
+    }
+
+    /// Is the handshake complete, and nothing wrong since?
+    pub fn is_ready(&self) -> bool {
+        matches!(self.state, State::Traffic)
+    }
+
+    /// The first error sticks, and is told to the peer where the handshake has an ERROR for it.
+    fn fail(&mut self, error: Error) -> Error {
+        if matches!(self.state, State::Failed(_)) {
+            return error;
+        }
+        if let Some(reason) = error.reason_for_peer() {
+            encode::error(self.send.control(), reason);
+        }
+        self.timers = Timers::default();
+        self.state = State::Failed(error.clone());
+        error
+    }
+
+    pub(crate) fn queue(&self) -> &SendQueue {
+        &self.send
+    }
+
+    pub(crate) fn queue_mut(&mut self) -> &mut SendQueue {
+        &mut self.send
+    }
+
+    /// The octets that are still worth writing before the transport is closed: commands such as an ERROR. Empty if a
+    /// message was begun, since a command must not come inside it.
+    pub fn into_last_words(self) -> Bytes {
+        self.send.into_last_words()
+    }
+
+    /// As [`into_last_words`](Connection::into_last_words), with an ERROR that tells the peer to go.
+    pub(crate) fn into_refusal(mut self, reason: &str) -> Bytes {
+        encode::error(self.send.control(), reason);
+        self.into_last_words()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,297 @@
+//! What waits to be sent to one peer.
+//!
+//! The queue is a list of entries in call order. An entry is one message, or some that are handled as one, and always
+//! ends at a message boundary. Commands go between two entries, never inside one.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::conn::Mark;
+use crate::message::{Message, first_message};
+
+/// What an entry counts besides its octets: about what it takes in memory.
+pub(crate) const ENTRY_OCTETS: usize = 64;
+
+/// Messages up to this size are copied next to each other when several wait, since a slice of a vectored write
+/// costs more than such a copy.
+const PACK_OCTETS: usize = 128;
+
+/// An entry of packed messages takes no more once it is so large.
+const PACKED_OCTETS: usize = 16 * 1024;
+
+/// Room for so many entries is kept when the queue runs empty: enough for a steady flow without an allocation, and
+/// little for a peer that is idle.
+const KEPT_ENTRIES: usize = 4;
+
+#[derive(Debug)]
+pub(crate) struct SendQueue {
+    mark: Mark,
+    entries: VecDeque<Entry>,
+    /// The octets of the first entry that are written already.
+    front_sent: usize,
+    control: Vec<u8>,
+    control_sent: usize,
+    messages: u64,
+    charged: u64,
+    /// The messages that were written whole, ever.
+    messages_sent: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    body: Body,
+    octets: usize,
+    messages: u32,
+}
+
+#[derive(Debug)]
+enum Body {
+    Message(Message),
+    /// Small messages, copied next to each other.
+    Packed(Vec<u8>),
+    /// Whole messages in a block of the broadcast log, and the number of that block.
+    Block(Bytes, u64),
+}
+
+impl Entry {
+    fn charge(&self) -> u64 {
+        (self.octets + ENTRY_OCTETS) as u64
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let (one, many) = match &self.body {
+            Body::Message(message) => (None, message.wire().pieces()),
+            Body::Packed(octets) => (Some(&octets[..]), &[][..]),
+            Body::Block(octets, _) => (Some(&octets[..]), &[][..]),
+        };
+        one.into_iter().chain(many.iter().map(|piece| &piece[..]))
+    }
+
+    /// The whole messages that begin at `from` or later.
+    fn messages_from(self, from: usize) -> Vec<Message> {
+        let mut rest = match self.body {
+            Body::Message(message) => return if from == 0 { Vec::from([message]) } else { Vec::new() },
+            Body::Packed(octets) => Bytes::from(octets),
+            Body::Block(octets, _) => octets,
+        };
+        let mut messages = Vec::new();
+        let mut at = 0;
+        while let Some((octets, frames)) = first_message(&rest) {
+            let message = rest.split_to(octets);
+            if at >= from {
+                messages.push(Message::from_wire(message, frames));
+            }
+            at += octets;
+        }
+        messages
+    }
+}
+
+impl SendQueue {
+    pub(crate) fn new(mark: Mark) -> SendQueue {
+        SendQueue {
+            mark,
+            entries: VecDeque::new(),
+            front_sent: 0,
+            control: Vec::new(),
+            control_sent: 0,
+            messages: 0,
+            charged: 0,
+            messages_sent: 0,
+        }
+    }
+
+    /// Appends a message, unless that would pass the mark.
+    pub(crate) fn push(&mut self, message: Message) -> Result<(), Message> {
+        let octets = message.wire_len();
+        if !self.mark.admits(self.messages, self.charged, 1, (octets + ENTRY_OCTETS) as u64) {
+            return Err(message);
+        }
+        if octets > PACK_OCTETS || !self.pack(&message, octets) {
+            self.append(Entry { body: Body::Message(message), octets, messages: 1 });
+        }
+        Ok(())
+    }
+
+    /// Appends `messages` whole messages that lie in a block of the broadcast log. The mark is the caller's to ask
+    /// first: a turn's broadcasts pass it together or not at all.
+    pub(crate) fn push_block(&mut self, octets: Bytes, messages: u32, block: u64) {
+        self.append(Entry { octets: octets.len(), messages, body: Body::Block(octets, block) });
+    }
+
+    fn append(&mut self, entry: Entry) {
+        self.messages += u64::from(entry.messages);
+        self.charged += entry.charge();
+        self.entries.push_back(entry);
+    }
+
+    /// Puts a small message behind the last entry's, if that one holds small messages too.
+    fn pack(&mut self, message: &Message, octets: usize) -> bool {
+        let partly_sent = self.entries.len() == 1 && self.front_sent > 0;
+        let Some(last) = self.entries.back_mut() else {
+            return false;
+        };
+        if let Body::Message(first) = &last.body {
+            if last.octets > PACK_OCTETS || partly_sent {
+                return false;
+            }
+            let mut packed = Vec::with_capacity(4 * PACK_OCTETS);
+            first.wire().pieces().iter().for_each(|piece| packed.extend_from_slice(piece));
+            last.body = Body::Packed(packed);
+        }
+        let packed = match &mut last.body {
+            Body::Packed(packed) if packed.len() + octets <= PACKED_OCTETS => packed,
+            _ => return false,
+        };
+        message.wire().pieces().iter().for_each(|piece| packed.extend_from_slice(piece));
+        last.octets += octets;
+        last.messages += 1;
+        self.messages += 1;
+        self.charged += octets as u64;
+        true
+    }
+
+    /// Commands to be sent are written to the end of this, whole.
+    pub(crate) fn control(&mut self) -> &mut Vec<u8> {
+        &mut self.control
+    }
+
+    pub(crate) fn has_control(&self) -> bool {
+        self.control.len() > self.control_sent
+    }
+
+    /// The slices to be written next, in order; how many there are.
+    pub(crate) fn gather<'a>(&'a self, slices: &mut [&'a [u8]]) -> usize {
+        let mut filled = 0;
+        let mut push = |slice: &'a [u8]| match slices.get_mut(filled) {
+            _ if slice.is_empty() => true,
+            Some(place) => {
+                *place = slice;
+                filled += 1;
+                true
+            }
+            None => false,
+        };
+        let begun = usize::from(self.front_sent > 0);
+        let mut skip = self.front_sent;
+        let front = self.entries.iter().take(begun).flat_map(Entry::pieces).filter_map(move |piece| {
+            let rest = piece.get(skip..).unwrap_or_default();
+            skip = skip.saturating_sub(piece.len());
+            (!rest.is_empty()).then_some(rest)
+        });
+        let control = self.control.get(self.control_sent..).unwrap_or_default();
+        let others = self.entries.iter().skip(begun).flat_map(Entry::pieces);
+        let _ = front.chain([control]).chain(others).all(&mut push);
+        filled
+    }
+
+    /// So many of the octets last gathered were written. Says whether it freed room, that is, finished an entry.
+    pub(crate) fn sent(&mut self, octets: usize) -> bool {
+        let mut left = octets;
+        let mut freed = false;
+        while left > 0 {
+            if self.front_sent == 0 && self.has_control() {
+                let n = left.min(self.control.len() - self.control_sent);
+                self.control_sent += n;
+                left -= n;
+                if !self.has_control() {
+                    // Not kept: an idle peer holds no buffer.
+                    self.control = Vec::new();
+                    self.control_sent = 0;
+                }
+                continue;
+            }
+            let Some(front) = self.entries.front() else {
+                break;
+            };
+            let n = left.min(front.octets - self.front_sent);
+            self.front_sent += n;
+            left -= n;
+            if self.front_sent == front.octets {
+                self.front_sent = 0;
+                self.messages_sent += u64::from(front.messages);
+                self.pop_front();
+                freed = true;
+            }
+        }
+        freed
+    }
+
+    fn pop_front(&mut self) {
+        if let Some(entry) = self.entries.pop_front() {
+            self.messages -= u64::from(entry.messages);
+            self.charged -= entry.charge();
+        }
+        if self.entries.is_empty() && self.entries.capacity() > KEPT_ENTRIES {
+            self.entries = VecDeque::new();
+        }
+    }
+
+    /// Nothing at all is left to be written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty() && !self.has_control()
+    }
+
+    /// The mark is reached.
+    pub(crate) fn is_full(&self) -> bool {
+        self.mark.is_reached(self.messages, self.charged)
+    }
+
+    /// Half of it is free again.
+    pub(crate) fn has_room(&self) -> bool {
+        self.messages == 0 || !self.mark.half().is_reached(self.messages, self.charged)
+    }
+
+    /// The messages that are not written whole.
+    pub(crate) fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    pub(crate) fn messages_sent(&self) -> u64 {
+        self.messages_sent
+    }
+
+    /// What it holds, as the mark counts.
+    pub(crate) fn charged(&self) -> u64 {
+        self.charged
+    }
+
+    /// The oldest block of the broadcast log that it holds on to.
+    pub(crate) fn oldest_block(&self) -> Option<u64> {
+        self.entries.iter().find_map(|entry| match entry.body {
+            Body::Block(_, block) => Some(block),
+            _ => None,
+        })
+    }
+
+    /// Gives up the entries that are wholly unsent; the number of messages in them.
+    pub(crate) fn discard_unsent(&mut self) -> u64 {
+        let keep = usize::from(self.front_sent > 0);
+        let before = self.messages;
+        for entry in self.entries.drain(keep..) {
+            self.messages -= u64::from(entry.messages);
+            self.charged -= entry.charge();
+        }
+        before - self.messages
+    }
+
+    /// The messages of which nothing was written, in order. The one that was begun is lost with the connection (D4).
+    pub(crate) fn into_unsent(mut self) -> impl Iterator<Item = Message> {
+        let mut from = core::mem::take(&mut self.front_sent);
+        self.entries.into_iter().flat_map(move |entry| entry.messages_from(core::mem::take(&mut from)))
+    }
+
+    /// The commands that can still be written before the close: none if a message was begun, since they must not
+    /// come inside of it.
+    pub(crate) fn into_last_words(mut self) -> Bytes {
+        if self.front_sent > 0 {
+            return Bytes::new();
+        }
+        Bytes::from(self.control.split_off(self.control_sent.min(self.control.len())))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+use alloc::format;
+use alloc::vec;
+
+use super::*;
+
+fn flat(message: &Message) -> Vec<u8> {
+    message.wire().pieces().concat()
+}
+
+#[test]
+fn a_message_has_the_wire_form_of_the_vectors() {
+    assert_eq!(flat(&Message::from("hello")), b"\x00\x05hello");
+    assert_eq!(flat(&Message::multipart(["", "hi"])), b"\x01\x00\x00\x02hi");
+    assert_eq!(flat(&Message::multipart(["a", "b", "c"])), b"\x01\x01a\x01\x01b\x00\x01c");
+    assert_eq!(flat(&Message::from(vec![7; 256]))[..9], [2, 0, 0, 0, 0, 0, 0, 1, 0]);
+}
+
+#[test]
+fn no_frame_at_all_is_the_empty_message() {
+    for empty in [Message::builder().finish(), Message::multipart([""; 0])] {
+        assert_eq!(flat(&empty), [0, 0]);
+        assert_eq!(empty.frame_count(), 1);
+        assert_eq!(empty.frame(0), Some(&[][..]));
+    }
+}
+
+#[test]
+fn frames_come_back_wherever_large_ones_stand() {
+    let large = |octet: u8| vec![octet; SEGMENT_OCTETS + 1];
+    let bodies = [large(1), vec![], vec![2], large(3), large(4), vec![5; 300]];
+    for from in 0..bodies.len() {
+        for to in from + 1..=bodies.len() {
+            let bodies = &bodies[from..to];
+            let built = bodies.iter().fold(Message::builder(), |b, body| b.frame(body.clone())).finish();
+            let copied = Message::multipart(bodies);
+            assert_eq!(built.frame_count(), bodies.len());
+            assert!(built.frames().eq(bodies.iter()));
+            assert_eq!(built, copied);
+            assert_eq!(flat(&built), flat(&copied));
+            for (index, body) in bodies.iter().enumerate() {
+                assert_eq!(built.frame_bytes(index).as_deref(), Some(&body[..]));
+            }
+            assert_eq!(built.frame_bytes(bodies.len()), None);
+        }
+    }
+}
+
+#[test]
+fn a_large_body_is_not_copied() {
+    let body = Bytes::from(vec![9; SEGMENT_OCTETS]);
+    let message = Message::builder().frame("").frame(body.clone()).finish();
+    assert_eq!(message.frame(1).map(<[u8]>::as_ptr), Some(body.as_ptr()));
+}
+
+#[test]
+fn a_detached_message_is_equal_and_stands_alone() {
+    let block = Bytes::from_static(b"\x00\x01a\x01\x01b\x00\x01c");
+    let mut run = Run::from_wire(block.clone(), 2);
+    let first = run.pop().unwrap();
+    let detached = first.clone().detach();
+    assert_eq!(detached, first);
+    assert!(!block.as_ptr_range().contains(&detached.frame(0).unwrap().as_ptr()));
+}
+
+#[test]
+fn a_run_splits_into_its_messages() {
+    let run = Run::from_wire(Bytes::from_static(b"\x00\x01a\x01\x01b\x00\x01c"), 2);
+    let messages: Vec<Message> = run.iter().collect();
+    assert_eq!(messages, [Message::from("a"), Message::multipart(["b", "c"])]);
+    assert_eq!(run.messages(), 2);
+}
+
+#[test]
+fn a_longer_header_than_needed_does_not_make_another_message() {
+    let long = Message::from_wire(Bytes::from_static(b"\x02\x00\x00\x00\x00\x00\x00\x00\x02hi"), 1);
+    assert_eq!(long, Message::from("hi"));
+    assert_eq!(long.wire_len(), 11);
+}
+
+#[test]
+fn a_message_is_shown_without_control_characters() {
+    assert!(!format!("{:?}", Message::from("\x1b[2J")).contains('\x1b'));
+}
