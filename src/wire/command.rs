@@ -173,3 +173,120 @@ fn context<'a>(command: &'static str, context: &'a [u8]) -> Result<&'a [u8], Com
     }
     Ok(context)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    fn error_with(reason: &[u8]) -> Vec<u8> {
+        [&b"\x05ERROR"[..], reason].concat()
+    }
+
+    #[test]
+    fn each_name_gives_its_command_and_back() {
+        let data = b"data";
+        for (body, command) in [
+            (&b"\x05READYdata"[..], Command::Ready(data)),
+            (b"\x05ERROR\x04data", Command::Error(data)),
+            (b"\x04PING\x01\x02data", Command::Ping { ttl: 0x0102, context: data }),
+            (b"\x04PONGdata", Command::Pong { context: data }),
+            (b"\x09SUBSCRIBEdata", Command::Subscribe(data)),
+            (b"\x06CANCELdata", Command::Cancel(data)),
+            (b"\x04JOINdata", Command::Join(data)),
+            (b"\x05LEAVEdata", Command::Leave(data)),
+            (b"\x05HELLOdata", Command::Unknown { name: b"HELLO", body: data }),
+        ] {
+            assert_eq!(Command::parse(body), Ok(command));
+            assert_eq!(command.name(), &body[1..][..usize::from(body[0])]);
+        }
+    }
+
+    #[test]
+    fn a_name_counts_with_its_case_and_as_a_whole() {
+        for name in [&b"ready"[..], b"Ready", b"READ", b"READYX", b"PING\0"] {
+            let body = [&[name.len() as u8], name].concat();
+            assert_eq!(Command::parse(&body), Ok(Command::Unknown { name, body: b"" }));
+        }
+    }
+
+    #[test]
+    fn a_name_has_1_to_255_octets_and_ends_within_the_command() {
+        assert_eq!(Command::parse(b""), Err(CommandError::Empty));
+        assert_eq!(Command::parse(b"\0"), Err(CommandError::NameEmpty));
+        assert_eq!(Command::parse(b"\0READY"), Err(CommandError::NameEmpty));
+        assert_eq!(Command::parse(b"\x05READ"), Err(CommandError::NameOverrun { announced: 5, left: 4 }));
+        assert_eq!(Command::parse(b"\xff"), Err(CommandError::NameOverrun { announced: 255, left: 0 }));
+
+        let mut body = [b'X'; 256];
+        body[0] = 255;
+        assert_eq!(Command::parse(&body), Ok(Command::Unknown { name: &[b'X'; 255], body: b"" }));
+    }
+
+    #[test]
+    fn a_ping_has_a_time_to_live() {
+        // A7
+        assert_eq!(Command::parse(b"\x04PING"), Err(CommandError::PingTooShort { octets: 5 }));
+        assert_eq!(Command::parse(b"\x04PING\0"), Err(CommandError::PingTooShort { octets: 6 }));
+        for ttl in [0, 1, 655, 656, 65535_u16] {
+            let body = [&b"\x04PING"[..], &ttl.to_be_bytes()].concat();
+            assert_eq!(Command::parse(&body), Ok(Command::Ping { ttl, context: b"" }));
+        }
+    }
+
+    #[test]
+    fn a_context_has_at_most_16_octets() {
+        // A7
+        for octets in [0, 1, 16] {
+            let context = &[7; 16][..octets];
+            let ping = [b"\x04PING\0\0", context].concat();
+            assert_eq!(Command::parse(&ping), Ok(Command::Ping { ttl: 0, context }));
+            let pong = [b"\x04PONG", context].concat();
+            assert_eq!(Command::parse(&pong), Ok(Command::Pong { context }));
+        }
+        for octets in [17, 255, 65535] {
+            let context = alloc::vec![7; octets];
+            let ping = [b"\x04PING\0\0", &context[..]].concat();
+            assert_eq!(Command::parse(&ping), Err(CommandError::ContextTooLong { command: "PING", octets }));
+            let pong = [b"\x04PONG", &context[..]].concat();
+            assert_eq!(Command::parse(&pong), Err(CommandError::ContextTooLong { command: "PONG", octets }));
+        }
+    }
+
+    #[test]
+    fn a_reason_ends_exactly_where_its_command_does() {
+        // A3
+        assert_eq!(Command::parse(&error_with(b"")), Err(CommandError::ErrorReasonMissing));
+        assert_eq!(
+            Command::parse(&error_with(b"\x04no")),
+            Err(CommandError::ErrorReasonLength { announced: 4, left: 2 })
+        );
+        assert_eq!(
+            Command::parse(&error_with(b"\x01no")),
+            Err(CommandError::ErrorReasonLength { announced: 1, left: 2 })
+        );
+        assert_eq!(Command::parse(&error_with(b"\0")), Ok(Command::Error(b"")));
+
+        let mut longest = [b'x'; 256];
+        longest[0] = 255;
+        assert_eq!(Command::parse(&error_with(&longest)), Ok(Command::Error(&longest[1..])));
+    }
+
+    #[test]
+    fn a_reason_is_printable() {
+        // A3
+        for octet in 0..=255 {
+            let parsed = error_with(&[1, octet]);
+            let parsed = Command::parse(&parsed);
+            if (0x20..=0x7e).contains(&octet) {
+                assert_eq!(parsed, Ok(Command::Error(&[octet])));
+            } else {
+                assert_eq!(parsed, Err(CommandError::ErrorReasonOctet { octet }));
+            }
+        }
+        let error = CommandError::ErrorReasonOctet { octet: 0x1b };
+        assert_eq!(error.to_string(), r"the reason of an ERROR contains the octet 0x1b ('\x1b')");
+    }
+}

@@ -75,3 +75,66 @@ fn property(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(&(value.len() as u32).to_be_bytes());
     out.extend_from_slice(value);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Command, Properties};
+    use super::*;
+
+    /// The command in the one frame that `write` writes.
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut out = b"before".to_vec();
+        write(&mut out);
+        let frame = out.strip_prefix(b"before").expect("appended");
+        let (header, octets) = FrameHeader::parse(frame).unwrap().unwrap();
+        assert_eq!(header.kind, FrameKind::Command);
+        assert_eq!(header.size, (frame.len() - octets) as u64);
+        assert_eq!(octets, if header.size < 256 { 2 } else { 9 });
+        frame[octets..].to_vec()
+    }
+
+    #[test]
+    fn a_frame_is_its_header_and_its_body() {
+        let mut out = Vec::new();
+        frame(&mut out, FrameKind::More, b"");
+        frame(&mut out, FrameKind::Last, b"hi");
+        assert_eq!(out, b"\x01\x00\x00\x02hi");
+    }
+
+    #[test]
+    fn ready_spells_its_properties_as_the_rfc_does() {
+        // A4
+        let body = written(|out| ready(out, SocketType::Router, Some(b"")));
+        assert_eq!(body, b"\x05READY\x0bSocket-Type\0\0\0\x06ROUTER\x08Identity\0\0\0\0");
+        let body = written(|out| ready(out, SocketType::Rep, None));
+        assert_eq!(body, b"\x05READY\x0bSocket-Type\0\0\0\x03REP");
+    }
+
+    #[test]
+    fn the_longest_identity_makes_a_long_frame() {
+        let body = written(|out| ready(out, SocketType::Dealer, Some(&[b'i'; 255])));
+        let Ok(Command::Ready(metadata)) = Command::parse(&body) else { panic!("{body:?}") };
+        assert_eq!(Properties::parse(metadata, 2).unwrap().get("identity"), Some(&[b'i'; 255][..]));
+    }
+
+    #[test]
+    fn any_text_makes_a_legal_reason() {
+        // A3
+        let body = written(|out| error(out, "no\n\u{e9}\u{7f}!"));
+        assert_eq!(Command::parse(&body), Ok(Command::Error(b"no????!")));
+        let body = written(|out| error(out, ""));
+        assert_eq!(Command::parse(&body), Ok(Command::Error(b"")));
+        let body = written(|out| error(out, &"x".repeat(1000)));
+        assert_eq!(Command::parse(&body), Ok(Command::Error(&[b'x'; 255])));
+    }
+
+    #[test]
+    fn ping_and_pong_carry_their_context() {
+        // A7
+        let context = [7; 16];
+        let body = written(|out| ping(out, 655, &context));
+        assert_eq!(Command::parse(&body), Ok(Command::Ping { ttl: 655, context: &context }));
+        let body = written(|out| pong(out, &context));
+        assert_eq!(Command::parse(&body), Ok(Command::Pong { context: &context }));
+    }
+}

@@ -26,3 +26,20 @@ pub enum Malformed {
     #[error(transparent)]
     Metadata(#[from] MetadataError),
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn the_text_is_that_of_what_was_wrong() {
+        let signature = GreetingError::NotZmtp { offset: 9, octet: 0 };
+        assert_eq!(Malformed::NotZmtp { offset: 9, octet: 0 }.to_string(), signature.to_string());
+        assert_eq!(Malformed::from(FrameError::CommandWithMore).to_string(), FrameError::CommandWithMore.to_string());
+        assert_eq!(Malformed::from(CommandError::Empty).to_string(), CommandError::Empty.to_string());
+        let twice = MetadataError::Duplicate { name: "Identity" };
+        assert_eq!(Malformed::from(twice.clone()).to_string(), twice.to_string());
+    }
+}

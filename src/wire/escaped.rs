@@ -67,3 +67,36 @@ fn write_rest(f: &mut fmt::Formatter<'_>, rest: &[u8]) -> fmt::Result {
         more => write!(f, "... and {more} octets more"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn no_octet_gets_out_unprintable() {
+        let all: Vec<u8> = (0..=255).collect();
+        for octets in all.chunks(32) {
+            let shown = Escaped(octets).to_string();
+            assert!(shown.bytes().all(|octet| matches!(octet, b' '..=b'~')), "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_an_escape_is_told_from_one() {
+        assert_eq!(Escaped(b"\\x00").to_string(), r"\\x00");
+        assert_eq!(Escaped(b"\x00").to_string(), r"\x00");
+        assert_eq!(format!("{:?}", Escaped(b"\"")), r#""\"""#);
+    }
+
+    #[test]
+    fn long_text_is_cut_and_counted() {
+        assert_eq!(Escaped(&[b'a'; 64]).to_string(), "a".repeat(64));
+        assert_eq!(Escaped(&[b'a'; 65]).to_string(), "a".repeat(64) + "... and 1 octet more");
+        let debug = format!("{:?}", Escaped(&[b'a'; 164]));
+        assert_eq!(debug, format!("\"{}\"... and 100 octets more", "a".repeat(64)));
+    }
+}

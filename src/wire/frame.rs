@@ -142,3 +142,98 @@ impl FrameError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    const LONGEST: u64 = (1 << 63) - 1;
+
+    fn long(flags: u8, size: u64) -> [u8; 9] {
+        let mut octets = [flags; 9];
+        octets[1..].copy_from_slice(&size.to_be_bytes());
+        octets
+    }
+
+    #[test]
+    fn any_reserved_bit_is_refused_with_the_flags_octet_alone() {
+        // A2.1
+        for flags in 0x08..=0xff {
+            assert_eq!(FrameHeader::parse(&[flags]), Err(FrameError::ReservedFlags(flags)));
+        }
+        assert!(FrameError::ReservedFlags(0x88).to_string().contains("0x88"));
+    }
+
+    #[test]
+    fn the_low_three_bits_are_more_long_and_command() {
+        // A2.1
+        let kind = |flags| FrameHeader::parse(&long(flags, 0)).unwrap().unwrap();
+        assert_eq!(kind(0), (FrameHeader { kind: FrameKind::Last, size: 0 }, 2));
+        assert_eq!(kind(1), (FrameHeader { kind: FrameKind::More, size: 0 }, 2));
+        assert_eq!(kind(2), (FrameHeader { kind: FrameKind::Last, size: 0 }, 9));
+        assert_eq!(kind(3), (FrameHeader { kind: FrameKind::More, size: 0 }, 9));
+        assert_eq!(kind(4), (FrameHeader { kind: FrameKind::Command, size: 0 }, 2));
+        assert_eq!(kind(6), (FrameHeader { kind: FrameKind::Command, size: 0 }, 9));
+    }
+
+    #[test]
+    fn a_command_with_more_is_refused_with_the_flags_octet_alone() {
+        // A2.4
+        assert_eq!(FrameHeader::parse(&[0x05]), Err(FrameError::CommandWithMore));
+        assert_eq!(FrameHeader::parse(&[0x07]), Err(FrameError::CommandWithMore));
+    }
+
+    #[test]
+    fn a_size_is_read_up_to_the_longest_and_refused_above() {
+        // A2.2
+        for size in [0, 1, 255, 256, 1 << 31, 1 << 32, LONGEST] {
+            let header = FrameHeader { kind: FrameKind::Last, size };
+            assert_eq!(FrameHeader::parse(&long(2, size)), Ok(Some((header, 9))), "{size}");
+        }
+        for size in [LONGEST + 1, LONGEST + 2, u64::MAX] {
+            let error = FrameError::SizeTopBit(size);
+            assert!(error.to_string().contains(&size.to_string()));
+            assert_eq!(FrameHeader::parse(&long(2, size)), Err(error));
+        }
+    }
+
+    #[test]
+    fn a_long_header_of_a_small_size_is_legal() {
+        // A2.3
+        for size in 0..256 {
+            let header = FrameHeader { kind: FrameKind::Command, size };
+            assert_eq!(FrameHeader::parse(&long(6, size)), Ok(Some((header, 9))));
+        }
+    }
+
+    #[test]
+    fn an_empty_frame_is_legal_of_any_kind() {
+        // A2.5
+        for (flags, kind) in [(0, FrameKind::Last), (1, FrameKind::More), (4, FrameKind::Command)] {
+            assert_eq!(FrameHeader::parse(&[flags, 0]), Ok(Some((FrameHeader { kind, size: 0 }, 2))));
+        }
+    }
+
+    #[test]
+    fn an_unfinished_header_asks_for_more() {
+        assert_eq!(FrameHeader::parse(&[]), Ok(None));
+        assert_eq!(FrameHeader::parse(&[0]), Ok(None));
+        for length in 1..9 {
+            assert_eq!(FrameHeader::parse(&long(2, 256)[..length]), Ok(None), "{length} octets");
+        }
+    }
+
+    #[test]
+    fn what_we_encode_is_shortest() {
+        // A2.3
+        for (size, octets) in [(0, 2), (255, 2), (256, 9), (LONGEST, 9)] {
+            for kind in [FrameKind::Last, FrameKind::More, FrameKind::Command] {
+                let header = FrameHeader { kind, size };
+                assert_eq!(header.encode().len(), octets);
+                assert_eq!(FrameHeader::parse(&header.encode()), Ok(Some((header, octets))));
+            }
+        }
+    }
+}

@@ -205,3 +205,146 @@ fn check_signature(received: &[u8], at: usize, expected: u8) -> Result<(), Greet
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    const OURS: Greeting = Greeting { version: Version::V3_1, mechanism: MechanismName::NULL, as_server: false };
+
+    /// What our greeting reads as with these octets in place of its own.
+    fn parse_with(at: usize, octets: &[u8]) -> Result<Option<Greeting>, GreetingError> {
+        let mut greeting = OURS.encode();
+        greeting[at..at + octets.len()].copy_from_slice(octets);
+        Greeting::parse(&greeting)
+    }
+
+    #[test]
+    fn the_fields_are_where_the_rfc_puts_them() {
+        // A1.1
+        let octets = Greeting { as_server: true, ..OURS }.encode();
+        assert_eq!(octets[..12], [0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0x7f, 3, 1]);
+        assert_eq!(octets[12..32], *b"NULL\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+        assert_eq!(octets[32], 1);
+        assert_eq!(octets[33..], [0; 31]);
+    }
+
+    #[test]
+    fn it_is_complete_with_its_last_octet_whatever_follows() {
+        // A1.2
+        let mut stream = OURS.encode().to_vec();
+        for length in 0..stream.len() {
+            assert_eq!(Greeting::parse(&stream[..length]), Ok(None), "{length} octets");
+        }
+        assert_eq!(Greeting::parse(&stream), Ok(Some(OURS)));
+        stream.extend(b"\x04\x29\x05READY");
+        assert_eq!(Greeting::parse(&stream), Ok(Some(OURS)));
+    }
+
+    #[test]
+    fn padding_and_filler_mean_nothing() {
+        // A1.3, A1.7
+        assert_eq!(parse_with(1, &[0xff; 8]), Ok(Some(OURS)));
+        assert_eq!(parse_with(8, &[4]), Ok(Some(OURS)));
+        assert_eq!(parse_with(33, &[0xff; 31]), Ok(Some(OURS)));
+    }
+
+    #[test]
+    fn what_is_not_zmtp_is_refused_at_the_octet_that_shows_it() {
+        // A1.4
+        for noise in [&b"GET / HTTP/1.1\r\n"[..], b"\x16\x03\x01\x02\x00", b"SSH-2.0-OpenSSH_9.6\r\n", b"\x01\x00"] {
+            let error = GreetingError::NotZmtp { offset: 0, octet: noise[0] };
+            for length in 1..=noise.len() {
+                assert_eq!(Greeting::parse(&noise[..length]), Err(error.clone()));
+            }
+        }
+        for octet in (0..=255).filter(|octet| *octet != 0x7f) {
+            assert_eq!(parse_with(9, &[octet]), Err(GreetingError::NotZmtp { offset: 9, octet }));
+        }
+        assert_eq!(
+            Greeting::parse(b"\xff\0\0\0\0\0\0\0\0\x01"),
+            Err(GreetingError::NotZmtp { offset: 9, octet: 1 }),
+            "a signature is judged before the version is there"
+        );
+    }
+
+    #[test]
+    fn the_error_shows_what_came_instead() {
+        let error = Greeting::parse(b"GET /").unwrap_err();
+        assert_eq!(error.to_string(), "not ZMTP: octet 0 is 0x47 ('G'), where a greeting has 0xff");
+        let error = parse_with(9, &[0]).unwrap_err();
+        assert_eq!(error.to_string(), r"not ZMTP: octet 9 is 0x00 ('\x00'), where a greeting has 0x7f");
+    }
+
+    #[test]
+    fn majors_below_3_are_refused_by_name_before_their_minor_is_there() {
+        // A1.5
+        for major in 0..3 {
+            let error = GreetingError::Version(Version { major, minor: 0 });
+            assert_eq!(Greeting::parse(&[0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0x7f, major]), Err(error.clone()));
+            assert_eq!(parse_with(10, &[major, 5]), Err(error.clone()), "what follows is no minor");
+            let text = error.to_string();
+            assert!(text.contains(&alloc::format!("version {major}")), "{text}");
+        }
+    }
+
+    #[test]
+    fn majors_from_3_are_accepted_with_any_minor() {
+        // A1.5
+        for version in [(3, 0), (3, 1), (3, 255), (4, 0), (255, 255)] {
+            let version = Version { major: version.0, minor: version.1 };
+            assert_eq!(
+                parse_with(10, &[version.major, version.minor]),
+                Ok(Some(Greeting { version, ..OURS })),
+                "{version}"
+            );
+        }
+    }
+
+    #[test]
+    fn versions_are_ordered() {
+        assert!(Version::V3_0 < Version::V3_1);
+        assert!(Version::V3_1 < Version { major: 4, minor: 0 });
+        assert_eq!(Version::V3_1.to_string(), "3.1");
+    }
+
+    #[test]
+    fn a_mechanism_counts_with_all_its_octets() {
+        // A1.6
+        for name in [&b"null"[..], b"NULL\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0x", b"NULLX", b"\0", b"PLAIN"] {
+            let other = parse_with(12, name).unwrap().unwrap().mechanism;
+            assert_ne!(other, MechanismName::NULL, "{other}");
+        }
+        assert_eq!(parse_with(12, b"CURVE").unwrap().unwrap().mechanism, MechanismName::CURVE);
+    }
+
+    #[test]
+    fn a_mechanism_is_shown_without_padding_and_with_garbage() {
+        let shown = |name: &[u8]| parse_with(12, name).unwrap().unwrap().mechanism.to_string();
+        assert_eq!(shown(b"PLAIN"), "PLAIN");
+        assert_eq!(shown(b"NULL\0x"), r"NULL\x00x");
+        assert_eq!(shown(b"N\nLL"), r"N\x0aLL");
+        assert_eq!(shown(&[0; 20]), "");
+        assert_eq!(shown(b"TWENTY_OCTETS_EXACTL"), "TWENTY_OCTETS_EXACTL");
+    }
+
+    #[test]
+    fn a_mechanism_of_ours_keeps_to_the_grammar() {
+        assert_eq!(MechanismName::new("NULL"), Some(MechanismName::NULL));
+        assert_eq!(MechanismName::new("A-Z_0.9+").unwrap().as_octets()[..8], *b"A-Z_0.9+");
+        assert!(MechanismName::new("TWENTY_OCTETS_EXACTL").is_some());
+        for name in ["", "null", "WITH SPACE", "NUL\0", "TWENTY_ONE_OCTETS_YES", "\u{c4}"] {
+            assert_eq!(MechanismName::new(name), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_role_is_read_and_never_judged() {
+        // A1.7
+        for octet in 0..=255 {
+            assert_eq!(parse_with(32, &[octet]), Ok(Some(Greeting { as_server: octet != 0, ..OURS })));
+        }
+    }
+}

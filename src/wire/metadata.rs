@@ -192,3 +192,147 @@ fn take_property<'a>(octets: &mut &'a [u8], offset: usize) -> Result<Property<'a
 fn is_name_char(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'.' | b'+')
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    const MAX: usize = 64;
+
+    fn property(name: &str, value: &[u8]) -> Vec<u8> {
+        let size = (value.len() as u32).to_be_bytes();
+        [&[name.len() as u8], name.as_bytes(), &size, value].concat()
+    }
+
+    #[test]
+    fn nothing_is_metadata_too() {
+        let none = Properties::parse(b"", MAX).unwrap();
+        assert!(none.is_empty());
+        assert_eq!(none, Properties::default());
+        assert_eq!(none.iter().count(), 0);
+    }
+
+    #[test]
+    fn names_are_found_without_case_and_shown_as_they_came() {
+        // A4
+        let properties = Properties::parse(&property("sOCKET-tYPE", b"DEALER"), MAX).unwrap();
+        assert_eq!(properties.get("Socket-Type"), Some(&b"DEALER"[..]));
+        assert_eq!(properties.iter().next(), Some((&b"sOCKET-tYPE"[..], &b"DEALER"[..])));
+    }
+
+    #[test]
+    fn unknown_properties_are_kept_in_order_even_twice() {
+        // A4
+        let octets = [property("X-Room", b"3"), property("Codec", b""), property("x-room", b"4")].concat();
+        let properties = Properties::parse(&octets, MAX).unwrap();
+        let all: Vec<_> = properties.iter().collect();
+        assert_eq!(all, [(&b"X-Room"[..], &b"3"[..]), (b"Codec", b""), (b"x-room", b"4")]);
+        assert_eq!(properties.get("X-ROOM"), Some(&b"3"[..]), "the first one");
+        assert_eq!(properties.get("codec"), Some(&b""[..]), "empty is not absent");
+        assert_eq!(properties.get("Identity"), None);
+    }
+
+    #[test]
+    fn a_value_is_any_octets_and_a_resource_any_value() {
+        // A4
+        let all: Vec<u8> = (0..=255).collect();
+        let octets = [property("Identity", &all), property("Resource", b"\0 not a resource\xff")].concat();
+        let properties = Properties::parse(&octets, MAX).unwrap();
+        assert_eq!(properties.get("Identity"), Some(&all[..]));
+        assert_eq!(properties.get("Resource"), Some(&b"\0 not a resource\xff"[..]));
+    }
+
+    #[test]
+    fn a_defined_property_may_be_there_once() {
+        // A4
+        for (first, second, name) in [
+            ("Socket-Type", "Socket-Type", "Socket-Type"),
+            ("Identity", "IDENTITY", "Identity"),
+            ("resource", "Resource", "Resource"),
+        ] {
+            let octets = [property(first, b"1"), property("X", b""), property(second, b"1")].concat();
+            assert_eq!(Properties::parse(&octets, MAX), Err(MetadataError::Duplicate { name }));
+        }
+    }
+
+    #[test]
+    fn a_name_has_1_to_255_octets_and_ends_within_the_metadata() {
+        // A4
+        let longest = "n".repeat(255);
+        assert!(Properties::parse(&property(&longest, b""), MAX).is_ok());
+        assert_eq!(Properties::parse(b"\0\0\0\0\0", MAX), Err(MetadataError::NameEmpty { offset: 0 }));
+        assert_eq!(
+            Properties::parse(b"\x08Identit", MAX),
+            Err(MetadataError::NameOverrun { offset: 0, announced: 8, left: 7 })
+        );
+    }
+
+    #[test]
+    fn a_name_has_only_the_characters_of_the_grammar() {
+        for octet in 0..=255_u8 {
+            let parsed = Properties::parse(&[1, octet, 0, 0, 0, 0], MAX);
+            if octet.is_ascii_alphanumeric() || b"-_.+".contains(&octet) {
+                assert!(parsed.is_ok(), "{octet:#04x}");
+            } else {
+                assert_eq!(parsed, Err(MetadataError::NameOctet { offset: 0, octet }));
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_ends_within_the_metadata() {
+        // A4
+        assert_eq!(Properties::parse(b"\x01X", MAX), Err(MetadataError::ValueSizeMissing { offset: 0, left: 0 }));
+        assert_eq!(Properties::parse(b"\x01X\0\0\0", MAX), Err(MetadataError::ValueSizeMissing { offset: 0, left: 3 }));
+        assert_eq!(
+            Properties::parse(b"\x01X\0\0\0\x02v", MAX),
+            Err(MetadataError::ValueOverrun { offset: 0, announced: 2, left: 1 })
+        );
+        assert_eq!(
+            Properties::parse(b"\x01X\x7f\xff\xff\xff", MAX),
+            Err(MetadataError::ValueOverrun { offset: 0, announced: 0x7fff_ffff, left: 0 })
+        );
+    }
+
+    #[test]
+    fn a_value_of_2_to_31_octets_and_more_is_refused_as_such() {
+        // A4
+        for announced in [0x8000_0000_u32, 0xffff_ffff] {
+            let octets = [b"\x01X", &announced.to_be_bytes()[..]].concat();
+            assert_eq!(Properties::parse(&octets, MAX), Err(MetadataError::ValueTooLong { offset: 0, announced }));
+        }
+    }
+
+    #[test]
+    fn no_octet_may_trail_and_the_error_says_where() {
+        // A4
+        let mut octets = property("Identity", b"ABC");
+        let offset = octets.len();
+        octets.push(0);
+        assert_eq!(Properties::parse(&octets, MAX), Err(MetadataError::NameEmpty { offset }));
+        octets[offset] = b'x';
+        assert_eq!(
+            Properties::parse(&octets, MAX),
+            Err(MetadataError::NameOverrun { offset, announced: b'x', left: 0 })
+        );
+    }
+
+    #[test]
+    fn the_number_of_properties_is_limited() {
+        // E11
+        let octets = property("X", b"").repeat(3);
+        assert!(Properties::parse(&octets, 3).is_ok());
+        assert_eq!(Properties::parse(&octets, 2), Err(MetadataError::TooMany { max: 2 }));
+        assert_eq!(Properties::parse(&octets, 0), Err(MetadataError::TooMany { max: 0 }));
+        assert!(Properties::parse(b"", 0).is_ok());
+    }
+
+    #[test]
+    fn debug_shows_it_escaped() {
+        let properties = Properties::parse(&property("Identity", b"a\nb"), MAX).unwrap();
+        assert_eq!(format!("{properties:?}"), r#"{"Identity": "a\x0ab"}"#);
+    }
+}

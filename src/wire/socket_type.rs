@@ -146,3 +146,70 @@ impl fmt::Display for SocketType {
         f.pad(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::SocketType::{self, *};
+
+    const ALL: [SocketType; 19] = [
+        Req, Rep, Dealer, Router, Pub, Xpub, Sub, Xsub, Push, Pull, Pair, Client, Server, Radio, Dish, Scatter, Gather,
+        Peer, Channel,
+    ];
+
+    #[test]
+    fn a_name_reads_back_and_only_in_upper_case() {
+        // A4
+        for socket_type in ALL {
+            let name = socket_type.name();
+            assert_eq!(SocketType::parse(name.as_bytes()), Some(socket_type));
+            assert_eq!(socket_type.to_string(), name);
+            assert_eq!(SocketType::parse(name.to_ascii_lowercase().as_bytes()), None);
+        }
+        for value in [&b""[..], b"Dealer", b"DEALER ", b"DEALER\0", b"STREAM", b"\xff"] {
+            assert_eq!(SocketType::parse(value), None);
+        }
+    }
+
+    /// Each pair that RFC 37 allows, once.
+    const PAIRS: [(SocketType, SocketType); 17] = [
+        (Req, Rep),
+        (Req, Router),
+        (Rep, Dealer),
+        (Dealer, Dealer),
+        (Dealer, Router),
+        (Router, Router),
+        (Pub, Sub),
+        (Pub, Xsub),
+        (Xpub, Sub),
+        (Xpub, Xsub),
+        (Push, Pull),
+        (Pair, Pair),
+        (Client, Server),
+        (Radio, Dish),
+        (Scatter, Gather),
+        (Peer, Peer),
+        (Channel, Channel),
+    ];
+
+    #[test]
+    fn exactly_the_pairs_of_the_rfc_talk_in_both_directions() {
+        // A6
+        for one in ALL {
+            for other in ALL {
+                let allowed = PAIRS.contains(&(one, other)) || PAIRS.contains(&(other, one));
+                assert_eq!(one.talks_to(other), allowed, "{one} {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn req_dealer_and_router_have_an_identity() {
+        // A5
+        for socket_type in ALL {
+            let expected = [Req, Dealer, Router].contains(&socket_type);
+            assert_eq!(socket_type.has_identity(), expected, "{socket_type}");
+        }
+    }
+}
