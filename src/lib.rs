@@ -7,6 +7,7 @@
 //! - [`message`]: messages in their wire form.
 //! - [`conn`]: one connection as a state machine.
 //! - [`socket`]: many connections and one routing pattern, still without I/O.
+//! - [`relay`]: broadcast-except-sender on a ROUTER.
 
 #![no_std]
 
@@ -17,11 +18,15 @@ extern crate std;
 pub mod conn;
 pub mod message;
 mod rand;
+pub mod relay;
 mod security;
+pub mod socket;
 pub mod time;
 pub mod wire;
 
 pub use conn::{Heartbeat, Identity, Limits, Mark};
 pub use message::Message;
+pub use relay::{Relay, RelayEvent, RelayOptions, Slow};
+pub use socket::{Action, Cause, Event, Options, PeerId, SendError, Socket};
 pub use time::Instant;
 pub use wire::SocketType;

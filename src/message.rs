@@ -100,6 +100,15 @@ impl Message {
         &self.wire
     }
 
+    /// A run of this one message. A message in several pieces is joined, since a run is one block.
+    pub(crate) fn into_run(self) -> Run {
+        let octets = match self.wire {
+            Wire::One(octets) => octets,
+            Wire::Many(pieces) => Bytes::from(pieces.concat()),
+        };
+        Run { octets, messages: 1 }
+    }
+
     /// The bodies of the frames, first to last.
     pub fn frames(&self) -> Frames<'_> {
         Frames { pieces: self.wire.pieces(), piece: 0, at: 0, left: self.frames }

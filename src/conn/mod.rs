@@ -387,16 +387,15 @@ impl Connection {
         &mut self.send
     }
 
+    /// What is queued, when the connection itself has come to its end.
+    pub(crate) fn into_queue(self) -> SendQueue {
+        self.send
+    }
+
     /// The octets that are still worth writing before the transport is closed: commands such as an ERROR. Empty if a
     /// message was begun, since a command must not come inside it.
     pub fn into_last_words(self) -> Bytes {
-        self.send.into_last_words()
-    }
-
-    /// As [`into_last_words`](Connection::into_last_words), with an ERROR that tells the peer to go.
-    pub(crate) fn into_refusal(mut self, reason: &str) -> Bytes {
-        encode::error(self.send.control(), reason);
-        self.into_last_words()
+        self.into_queue().take_last_words()
     }
 }
 

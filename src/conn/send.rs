@@ -26,7 +26,7 @@ const PACKED_OCTETS: usize = 16 * 1024;
 const KEPT_ENTRIES: usize = 4;
 
 #[derive(Debug)]
-pub(crate) struct SendQueue {
+pub struct SendQueue {
     mark: Mark,
     entries: VecDeque<Entry>,
     /// The octets of the first entry that are written already.
@@ -285,11 +285,12 @@ impl SendQueue {
 
     /// The commands that can still be written before the close: none if a message was begun, since they must not
     /// come inside of it.
-    pub(crate) fn into_last_words(mut self) -> Bytes {
+    pub(crate) fn take_last_words(&mut self) -> Bytes {
         if self.front_sent > 0 {
             return Bytes::new();
         }
-        Bytes::from(self.control.split_off(self.control_sent.min(self.control.len())))
+        let from = core::mem::take(&mut self.control_sent).min(self.control.len());
+        Bytes::from(core::mem::take(&mut self.control)).slice(from..)
     }
 }
 

@@ -1,0 +1,415 @@
+//! What every pattern works on: the peers, and what is to be told to the driver and the application.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::conn::{self, Config, Connection};
+use crate::message::Message;
+use crate::rand::Rng;
+use crate::socket::deadlines::Deadlines;
+use crate::socket::fanout::Fanout;
+use crate::socket::link::{Link, LinkState};
+use crate::socket::peers::{Peers, Slot};
+use crate::socket::{Action, Address, Cause, Event, Options, PeerId, SendError};
+use crate::time::Instant;
+use crate::wire::SocketType;
+
+/// As soon as so many deadlines are set that no longer count, they are swept.
+const STALE_DEADLINES: usize = 64;
+
+#[derive(Debug)]
+pub struct Core {
+    pub(crate) options: Options,
+    pub(crate) config: Arc<Config>,
+    pub(crate) peers: Peers,
+    pub(crate) rng: Rng,
+    /// Peers with something in their inbox, in the order in which they have their turn.
+    fair: VecDeque<PeerId>,
+    /// What concerns no peer alone, or must not wait for a turn.
+    pub(crate) notices: VecDeque<Event>,
+    actions: VecDeque<Action>,
+    transmits: VecDeque<PeerId>,
+    deadlines: Deadlines,
+    /// Peers that are read again; their deadlines move as soon as it is known what time it is.
+    resumed: Vec<PeerId>,
+    /// Peers at their send mark.
+    pub(crate) full: BTreeSet<PeerId>,
+    /// Accepted peers in handshake, oldest first, with some that are past it.
+    handshakes: VecDeque<PeerId>,
+    /// How many of them are in handshake.
+    unfinished: usize,
+    accepting: bool,
+    /// How many slots are not at their end.
+    pub(crate) living: usize,
+    pub(crate) closing: Option<Closing>,
+    /// The latest time that we were told.
+    now: Instant,
+}
+
+/// The socket is being closed.
+#[derive(Debug)]
+pub(crate) struct Closing {
+    /// When it is closed whatever is left; never if `None`.
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) unsent: u64,
+    /// No message waits any more for whichever peer takes it.
+    pub(crate) settled: bool,
+    /// All peers are at their end.
+    pub(crate) done: bool,
+    /// The last event was taken.
+    pub(crate) told: bool,
+}
+
+impl Core {
+    pub(crate) fn new(options: Options, socket_type: SocketType, seed: u64) -> Core {
+        Core {
+            config: Arc::new(options.connection(socket_type)),
+            options,
+            peers: Peers::default(),
+            rng: Rng::new(seed),
+            fair: VecDeque::new(),
+            notices: VecDeque::new(),
+            actions: VecDeque::new(),
+            transmits: VecDeque::new(),
+            deadlines: Deadlines::default(),
+            resumed: Vec::new(),
+            full: BTreeSet::new(),
+            handshakes: VecDeque::new(),
+            unfinished: 0,
+            accepting: true,
+            living: 0,
+            closing: None,
+            now: Instant::ZERO,
+        }
+    }
+
+    pub(crate) fn insert(&mut self, address: Address, link: Option<Box<Link>>) -> PeerId {
+        let peer = self.peers.insert(address, link);
+        self.living += 1;
+        self.regulate_accepting();
+        peer
+    }
+
+    pub(crate) fn act(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    pub(crate) fn next_action(&mut self) -> Option<Action> {
+        if let Some(action) = self.actions.pop_front() {
+            return Some(action);
+        }
+        while let Some(peer) = self.transmits.pop_front() {
+            if self.peers.get(peer).is_some_and(|slot| slot.conn.is_some()) {
+                return Some(Action::Transmit { peer });
+            }
+        }
+        None
+    }
+
+    pub(crate) fn has_actions(&self) -> bool {
+        !self.actions.is_empty() || !self.transmits.is_empty()
+    }
+
+    /// A transport is up: the greeting goes out and the handshake deadline runs.
+    pub(crate) fn open(&mut self, now: Instant, peer: PeerId, address: Address) {
+        let conn = Connection::new(Arc::clone(&self.config), now);
+        if let Some(slot) = self.peers.get_mut(peer) {
+            slot.address = address;
+            slot.conn = Some(conn);
+            if slot.link.is_none() {
+                self.handshakes.push_back(peer);
+                self.unfinished += 1;
+            }
+        }
+        self.refresh(peer);
+    }
+
+    /// The oldest accepted peer in handshake, if there are more of them than allowed.
+    pub(crate) fn handshake_to_evict(&mut self) -> Option<PeerId> {
+        let allowed = self.options.max_handshakes?;
+        while self.unfinished > allowed {
+            let oldest = self.handshakes.pop_front()?;
+            if self.peers.get(oldest).is_some_and(Slot::is_in_handshake) {
+                return Some(oldest);
+            }
+        }
+        None
+    }
+
+    /// An accepted peer leaves the handshake, whichever way.
+    pub(crate) fn handshake_over(&mut self, peer: PeerId) {
+        let Some(slot) = self.peers.get(peer) else {
+            return;
+        };
+        if slot.link.is_some() {
+            return;
+        }
+        self.unfinished = self.unfinished.saturating_sub(1);
+        // Those that are over are taken out from the front, and all at once when they are most of what is there.
+        if self.handshakes.len() > 2 * self.unfinished + STALE_DEADLINES {
+            let peers = &self.peers;
+            self.handshakes.retain(|id| *id != peer && peers.get(*id).is_some_and(Slot::is_in_handshake));
+        }
+    }
+
+    /// After any change to a peer's connection: is there something to write, and when is it to be looked at?
+    pub(crate) fn refresh(&mut self, peer: PeerId) {
+        let Some(slot) = self.peers.get_mut(peer) else {
+            return;
+        };
+        let mut deadline = slot.link.as_ref().and_then(|link| link.deadline());
+        if let Some(conn) = &slot.conn {
+            if !slot.transmitting && !conn.queue().is_empty() {
+                slot.transmitting = true;
+                self.transmits.push_back(peer);
+            }
+            deadline = deadline.into_iter().chain(conn.poll_timeout()).min();
+        }
+        let Some(deadline) = deadline else {
+            return;
+        };
+        if slot.armed.is_none_or(|armed| deadline < armed) {
+            slot.armed = Some(deadline);
+            self.deadlines.push(deadline, peer);
+            if self.deadlines.len() > 2 * self.peers.len() + STALE_DEADLINES {
+                let peers = &self.peers;
+                self.deadlines.retain(|at, peer| peers.get(peer).is_some_and(|slot| slot.armed == Some(at)));
+            }
+        }
+    }
+
+    /// A peer whose deadline is due.
+    pub(crate) fn next_due(&mut self, now: Instant) -> Option<PeerId> {
+        while let Some((at, peer)) = self.deadlines.pop_due(now) {
+            if let Some(slot) = self.peers.get_mut(peer).filter(|slot| slot.armed == Some(at)) {
+                slot.armed = None;
+                return Some(peer);
+            }
+        }
+        None
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        if !self.resumed.is_empty() {
+            return Some(self.now);
+        }
+        let closing = self.closing.as_ref().filter(|closing| !closing.done).and_then(|closing| closing.deadline);
+        self.deadlines.next().into_iter().chain(closing).min()
+    }
+
+    /// Queues a message for a connected peer, on behalf of the user.
+    pub(crate) fn send(&mut self, peer: PeerId, message: Message) -> Result<(), SendError> {
+        if self.closing.is_some() {
+            return Err(SendError::Closing(message));
+        }
+        self.push(peer, message)
+    }
+
+    /// Queues a message for a connected peer. If it has no room, the pattern hears when it has some again.
+    pub(crate) fn push(&mut self, peer: PeerId, message: Message) -> Result<(), SendError> {
+        let slot = self.peers.get_mut(peer).filter(|slot| slot.connected.is_some());
+        let Some((conn, blocked)) = slot.and_then(|slot| Some((slot.conn.as_mut()?, &mut slot.blocked))) else {
+            return Err(SendError::NoSuchPeer(message));
+        };
+        if let Err(message) = conn.queue_mut().push(message) {
+            *blocked = true;
+            return Err(SendError::Full(message));
+        }
+        self.transmit(peer);
+        self.note_fullness(peer);
+        Ok(())
+    }
+
+    /// Queues the broadcasts of a turn for a connected peer, or drops and counts them if it is full.
+    pub(crate) fn fan_out(&mut self, peer: PeerId, fanout: &Fanout) {
+        let Some(slot) = self.peers.get_mut(peer) else {
+            return;
+        };
+        let Some(conn) = &mut slot.conn else {
+            return;
+        };
+        let queue = conn.queue_mut();
+        if queue.is_full() {
+            slot.counts.dropped += fanout.messages_for(&slot.own);
+            return;
+        }
+        fanout.deliver(queue, &slot.own);
+        if !queue.is_empty() {
+            self.transmit(peer);
+            self.note_fullness(peer);
+        }
+    }
+
+    /// There is something to write for this peer.
+    fn transmit(&mut self, peer: PeerId) {
+        if let Some(slot) = self.peers.get_mut(peer) {
+            if !slot.transmitting {
+                slot.transmitting = true;
+                self.transmits.push_back(peer);
+            }
+        }
+    }
+
+    /// Keeps the set of peers at their mark, after a change to a send queue.
+    pub(crate) fn note_fullness(&mut self, peer: PeerId) {
+        let queue = self.peers.get(peer).and_then(|slot| slot.conn.as_ref()).map(Connection::queue);
+        if queue.is_some_and(|queue| queue.is_full()) {
+            self.full.insert(peer);
+        } else if !self.full.is_empty() {
+            self.full.remove(&peer);
+        }
+    }
+
+    /// Something is in a peer's inbox: it gets its place in the fair queue.
+    pub(crate) fn has_input(&mut self, peer: PeerId) {
+        if let Some(slot) = self.peers.get_mut(peer) {
+            if !slot.fair {
+                slot.fair = true;
+                self.fair.push_back(peer);
+            }
+        }
+    }
+
+    pub(crate) fn notify(&mut self, peer: PeerId, notice: Event) {
+        if let Some(slot) = self.peers.get_mut(peer) {
+            slot.inbox.push_notice(notice);
+            self.has_input(peer);
+        }
+    }
+
+    /// Messages came in, or went to the application: pauses the peer at its receive mark, resumes it at half of it.
+    pub(crate) fn regulate(&mut self, peer: PeerId) {
+        let mark = self.options.receive_mark;
+        let now = self.now;
+        let Some(slot) = self.peers.get_mut(peer) else {
+            return;
+        };
+        let Some(conn) = &mut slot.conn else {
+            return;
+        };
+        if !slot.paused && slot.inbox.is_full(&mark) {
+            slot.paused = true;
+            // Resumed and full again before the connection was told: for it, the pause goes on.
+            slot.resuming = false;
+            conn.pause(now);
+            self.act(Action::PauseRead { peer });
+        } else if slot.paused && !slot.inbox.is_full(&mark.half()) {
+            slot.paused = false;
+            slot.resuming = true;
+            self.resumed.push(peer);
+            self.act(Action::ResumeRead { peer });
+        }
+    }
+
+    /// It is `now`: the deadlines of those who are read again move by the time that they were not.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        for peer in core::mem::take(&mut self.resumed) {
+            if let Some(slot) = self.peers.get_mut(peer).filter(|slot| slot.resuming) {
+                slot.resuming = false;
+                if let Some(conn) = &mut slot.conn {
+                    conn.resume(now);
+                }
+                self.refresh(peer);
+            }
+        }
+    }
+
+    /// The next event in the order in which peers have their turn.
+    pub(crate) fn next_event(&mut self) -> Option<Event> {
+        if let Some(notice) = self.notices.pop_front() {
+            return Some(notice);
+        }
+        while let Some(peer) = self.fair.pop_front() {
+            let Some(slot) = self.peers.get_mut(peer) else {
+                continue;
+            };
+            let event = slot.inbox.pop(peer, self.options.deliver_runs);
+            if !slot.inbox.is_empty() {
+                self.fair.push_back(peer);
+            } else {
+                slot.fair = false;
+                if slot.ended {
+                    self.forget(peer);
+                }
+            }
+            self.regulate(peer);
+            if event.is_some() {
+                return event;
+            }
+        }
+        let closing = self.closing.as_mut().filter(|closing| closing.done && !closing.told)?;
+        closing.told = true;
+        Some(Event::Closed { unsent: closing.unsent })
+    }
+
+    /// A peer has come to its end, and all that came from it is read.
+    pub(crate) fn forget(&mut self, peer: PeerId) {
+        self.peers.remove(peer);
+        self.regulate_accepting();
+    }
+
+    /// Accepts while there are fewer peers than allowed.
+    pub(crate) fn regulate_accepting(&mut self) {
+        let accepting =
+            self.closing.is_none() && self.options.max_peers.is_none_or(|allowed| self.peers.len() < allowed);
+        if accepting != self.accepting {
+            self.accepting = accepting;
+            self.act(if accepting { Action::StartAccept } else { Action::StopAccept });
+        }
+    }
+
+    /// Will this peer be dialled again after this? Not one that we do not dial, nor one that told us to go (RFC 37).
+    pub(crate) fn redials(&self, peer: PeerId, cause: &Cause) -> bool {
+        let given_up = matches!(cause, Cause::Protocol(conn::Error::Refused(_)) | Cause::Requested | Cause::Closing);
+        !given_up && self.peers.get(peer).is_some_and(|slot| slot.link.is_some())
+    }
+
+    /// A dialled peer is down: waits and says so, or gives up and says that.
+    pub(crate) fn redial_later(&mut self, now: Instant, peer: PeerId, cause: &Cause) {
+        let again = self.redials(peer, cause);
+        let backoff = self.options.backoff;
+        let Some(slot) = self.peers.get_mut(peer) else {
+            return;
+        };
+        let Some(link) = &mut slot.link else {
+            return;
+        };
+        if again {
+            let after = link.wait(now, backoff, &mut self.rng);
+            self.notify(peer, Event::Retrying { peer, after, cause: Box::new(cause.clone()) });
+            return self.refresh(peer);
+        }
+        slot.link = None;
+        if matches!(cause, Cause::Protocol(_)) {
+            self.notify(peer, Event::GaveUp { peer, cause: Box::new(cause.clone()) });
+        }
+    }
+
+    /// The waiting time of a dialled peer is over.
+    pub(crate) fn dial(&mut self, now: Instant, peer: PeerId) {
+        let backoff = self.options.backoff;
+        let Some(slot) = self.peers.get_mut(peer) else {
+            return;
+        };
+        let Some(link) = &mut slot.link else {
+            return;
+        };
+        if !matches!(link.state, LinkState::Waiting(until) if until <= now) {
+            return;
+        }
+        if slot.inbox.notices() >= MAX_UNREAD_NOTICES {
+            // Nobody reads what becomes of it.
+            link.wait(now, backoff, &mut self.rng);
+            return self.refresh(peer);
+        }
+        link.state = LinkState::Dialing;
+        let target = Arc::clone(&link.target);
+        self.act(Action::Dial { peer, target });
+    }
+}
+
+/// A peer that is dialled again and again, while nobody reads what becomes of it, is dialled no more until somebody does.
+const MAX_UNREAD_NOTICES: usize = 64;

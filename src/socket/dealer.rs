@@ -1,0 +1,167 @@
+//! DEALER (RFC 28): sends to its peers in turn, receives from them in turn.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use super::routing::{Admission, Routing};
+use super::{Event, Options, Pattern, PeerId, SendError, Socket};
+use crate::conn::{self, Identity, Mark, SendQueue};
+use crate::message::Message;
+use crate::socket::core::Core;
+use crate::socket::rotation::Rotation;
+use crate::wire::SocketType;
+
+/// The pattern of a DEALER: see [`Socket::dealer`].
+#[derive(Debug)]
+pub struct Dealer {
+    /// The connected peers that are not full.
+    rotation: Rotation,
+    /// Messages that no connected peer could take, in order.
+    waiting: VecDeque<Message>,
+    waiting_octets: u64,
+    mark: Mark,
+    /// A message was given back for want of room.
+    refused: bool,
+}
+
+impl Pattern for Dealer {}
+
+impl Socket<Dealer> {
+    /// A DEALER. `seed` feeds the jitter of its re-dialling; any number will do, if not every process uses the same.
+    pub fn dealer(options: Options, seed: u64) -> Socket<Dealer> {
+        let mark = options.send_mark;
+        let pattern =
+            Dealer { rotation: Rotation::default(), waiting: VecDeque::new(), waiting_octets: 0, mark, refused: false };
+        Socket::with(pattern, options, seed)
+    }
+
+    /// Sends a message to the next peer that is connected and not full; whole, to one (D1). If there is none, it waits
+    /// in the socket for the first that can take it (D3). Never blocks, and never discards.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`](SendError::Full) with the message, when no peer can take it and the socket's own queue is at
+    /// [`Options::send_mark`], or when there is no peer at all, neither connected nor being dialled. One
+    /// [`Event::Writable`] comes when there is room again.
+    ///
+    /// # What may be lost
+    ///
+    /// A message that was written, wholly or in part, to a connection that then breaks: the peer may have received it
+    /// or not, so it is not sent again (D4). What was not begun is sent over another connection.
+    pub fn send(&mut self, message: Message) -> Result<(), SendError> {
+        let core = &mut self.core;
+        if core.closing.is_some() {
+            return Err(SendError::Closing(message));
+        }
+        let message = match self.pattern.offer(core, message) {
+            Ok(()) => return Ok(()),
+            Err(message) => message,
+        };
+        let octets = message.wire_len() as u64;
+        let waiting = self.pattern.waiting.len() as u64;
+        if core.living == 0 || !self.pattern.mark.admits(waiting, self.pattern.waiting_octets, 1, octets) {
+            self.pattern.refused = true;
+            return Err(SendError::Full(message));
+        }
+        self.pattern.waiting_octets += octets;
+        self.pattern.waiting.push_back(message);
+        Ok(())
+    }
+
+    /// The messages that wait for a peer to take them.
+    pub fn waiting(&self) -> usize {
+        self.pattern.waiting.len()
+    }
+}
+
+impl Dealer {
+    /// To the next peer that can take it, unless others wait already.
+    fn offer(&mut self, core: &mut Core, message: Message) -> Result<(), Message> {
+        if self.waiting.is_empty() { self.pass(core, message) } else { Err(message) }
+    }
+
+    fn pass(&mut self, core: &mut Core, mut message: Message) -> Result<(), Message> {
+        while let Some(peer) = self.rotation.front() {
+            match core.push(peer, message) {
+                Ok(()) => {
+                    self.rotation.advance();
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.rotation.leave(peer);
+                    message = error.into_message();
+                }
+            }
+        }
+        Err(message)
+    }
+
+    /// Passes on what waits, as far as peers take it.
+    fn drain(&mut self, core: &mut Core) {
+        while let Some(message) = self.waiting.pop_front() {
+            let octets = message.wire_len() as u64;
+            if let Err(message) = self.pass(core, message) {
+                self.waiting.push_front(message);
+                break;
+            }
+            self.waiting_octets -= octets;
+        }
+        let room = !self.mark.half().is_reached(self.waiting.len() as u64, self.waiting_octets);
+        if room && core::mem::take(&mut self.refused) {
+            core.notices.push_back(Event::Writable { peer: None });
+        }
+    }
+}
+
+impl Routing for Dealer {
+    const SOCKET_TYPE: SocketType = SocketType::Dealer;
+
+    fn admit(&mut self, _: &mut Core, _: PeerId, _: &conn::PeerInfo) -> Admission {
+        Admission::As(Identity::default())
+    }
+
+    fn opened(&mut self, core: &mut Core, peer: PeerId) {
+        self.rotation.join(peer);
+        self.drain(core);
+    }
+
+    /// A peer that is dialled again leaves behind what was not begun, for whoever takes it first (D4). One that had
+    /// connected to us takes it along (D5).
+    fn closed(&mut self, core: &mut Core, peer: PeerId, unsent: SendQueue, redials: bool) -> u64 {
+        self.rotation.leave(peer);
+        let all = unsent.messages();
+        if !redials {
+            return all;
+        }
+        let kept: Vec<Message> = unsent.into_unsent().collect();
+        let lost = all - kept.len() as u64;
+        for message in kept.into_iter().rev() {
+            self.waiting_octets += message.wire_len() as u64;
+            self.waiting.push_front(message);
+        }
+        self.drain(core);
+        lost
+    }
+
+    fn room(&mut self, core: &mut Core, peer: PeerId) {
+        self.rotation.join(peer);
+        self.drain(core);
+    }
+
+    fn end_turn(&mut self, _: &mut Core) {}
+
+    fn is_mid_turn(&self) -> bool {
+        false
+    }
+
+    fn waiting(&self) -> u64 {
+        self.waiting.len() as u64
+    }
+
+    fn discard_waiting(&mut self) -> u64 {
+        self.waiting_octets = 0;
+        let lost = self.waiting.len() as u64;
+        self.waiting.clear();
+        lost
+    }
+}

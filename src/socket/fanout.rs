@@ -1,0 +1,246 @@
+//! Broadcast by turn: what many peers sent in one turn of the loop goes to each other peer as one or two slices.
+//!
+//! In a turn, broadcasts are copied one behind the other into a shared log, and it is noted whose each piece is. At the
+//! end of the turn each peer is given the whole of it in one entry of its queue, less the pieces that are its own.
+//! So a turn costs one copy in memory and O(peers + pieces), not their product.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::conn::SendQueue;
+use crate::message::Run;
+use crate::socket::PeerId;
+
+/// An entry of a queue is at most this large, unless it is one message: a PONG must wait for the end of an entry.
+const PART_OCTETS: usize = 64 * 1024;
+
+/// A message of this size is not copied into the log but stands in it as it is.
+const SHARE_OCTETS: usize = 16 * 1024;
+
+#[derive(Debug, Default)]
+pub(crate) struct Fanout {
+    /// The free end of the newest block, with what was staged since the last part.
+    stage: BytesMut,
+    staged_messages: u32,
+    parts: Vec<Part>,
+    pieces: Vec<Piece>,
+    messages: u64,
+    blocks: Blocks,
+}
+
+/// Whole messages of this turn, next to each other.
+#[derive(Debug)]
+struct Part {
+    octets: Bytes,
+    messages: u32,
+    block: u64,
+}
+
+/// Which piece of a part is not for whom.
+#[derive(Debug)]
+struct Piece {
+    owner: PeerId,
+    part: usize,
+    start: usize,
+    end: usize,
+    /// How many messages of the part lie before it, and in it.
+    before: u32,
+    messages: u32,
+    /// The next piece of the same owner.
+    next: Option<u32>,
+}
+
+/// A peer's own pieces of this turn: a list through [`Fanout::pieces`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Own {
+    first: Option<u32>,
+    last: Option<u32>,
+    messages: u64,
+}
+
+impl Fanout {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages == 0
+    }
+
+    /// Adds whole messages that are for everybody but `owner`, whose list is `own`.
+    pub(crate) fn stage(&mut self, run: &Run, owner: Option<PeerId>, own: Option<&mut Own>) {
+        let octets = run.octets();
+        // Only if nobody else can hold on to it: what is held is counted.
+        let shared = octets.len() >= SHARE_OCTETS && run.messages() == 1 && octets.is_unique();
+        if shared || self.stage.len() + octets.len() > PART_OCTETS {
+            self.cut();
+        }
+        let place = (self.parts.len(), self.stage.len(), self.staged_messages);
+        if shared {
+            let block = self.blocks.share(octets.clone());
+            self.parts.push(Part { octets: octets.clone(), messages: 1, block });
+        } else {
+            if self.stage.capacity() - self.stage.len() < octets.len() {
+                self.cut();
+                self.stage = self.blocks.open(octets.len());
+                return self.stage(run, owner, own);
+            }
+            self.stage.extend_from_slice(octets);
+            self.staged_messages += run.messages();
+        }
+        self.messages += u64::from(run.messages());
+        if let (Some(owner), Some(own)) = (owner, own) {
+            self.note(owner, own, place, octets.len(), run.messages());
+        }
+    }
+
+    fn note(
+        &mut self,
+        owner: PeerId,
+        own: &mut Own,
+        (part, start, before): (usize, usize, u32),
+        octets: usize,
+        messages: u32,
+    ) {
+        own.messages += u64::from(messages);
+        let index = self.pieces.len();
+        if let Some(last) = own.last.and_then(|last| self.pieces.get_mut(last as usize)) {
+            if last.part == part && last.end == start {
+                last.end += octets;
+                last.messages += messages;
+                return;
+            }
+            last.next = Some(index as u32);
+        }
+        own.first.get_or_insert(index as u32);
+        own.last = Some(index as u32);
+        self.pieces.push(Piece { owner, part, start, end: start + octets, before, messages, next: None });
+    }
+
+    /// What was staged since the last part becomes one.
+    fn cut(&mut self) {
+        if !self.stage.is_empty() {
+            let octets = self.stage.split().freeze();
+            let messages = core::mem::take(&mut self.staged_messages);
+            let block = self.blocks.hold(&octets);
+            self.parts.push(Part { octets, messages, block });
+        }
+    }
+
+    /// The end of the turn: nothing more is added to what [`deliver`](Fanout::deliver) gives to each peer.
+    pub(crate) fn seal(&mut self) {
+        self.cut();
+    }
+
+    /// Queues all of this turn for one peer, less its own pieces.
+    pub(crate) fn deliver(&self, queue: &mut SendQueue, own: &Own) {
+        let mut mine = own.first;
+        for (index, part) in self.parts.iter().enumerate() {
+            let (mut start, mut before) = (0, 0);
+            while let Some(piece) = mine.and_then(|mine| self.pieces.get(mine as usize)).filter(|p| p.part == index) {
+                part.push(queue, start, piece.start, piece.before - before);
+                (start, before) = (piece.end, piece.before + piece.messages);
+                mine = piece.next;
+            }
+            part.push(queue, start, part.octets.len(), part.messages - before);
+        }
+    }
+
+    /// How many messages of this turn are for a peer.
+    pub(crate) fn messages_for(&self, own: &Own) -> u64 {
+        self.messages - own.messages
+    }
+
+    /// Forgets the turn, and says who has pieces in it, so that their lists can be forgotten too.
+    pub(crate) fn clear(&mut self) -> impl Iterator<Item = PeerId> + '_ {
+        self.parts.clear();
+        self.messages = 0;
+        self.pieces.drain(..).map(|piece| piece.owner)
+    }
+
+    /// The octets of all blocks that some peer still has to read.
+    pub(crate) fn held_octets(&mut self) -> u64 {
+        self.blocks.held_octets()
+    }
+}
+
+impl Part {
+    fn push(&self, queue: &mut SendQueue, start: usize, end: usize, messages: u32) {
+        if start < end {
+            queue.push_block(self.octets.slice(start..end), messages, self.block);
+        }
+    }
+}
+
+/// The memory of the log. A block lives until its last reader has passed, by its reference count; what is kept here is
+/// for knowing how much that is, and for using a block again.
+#[derive(Debug, Default)]
+struct Blocks {
+    held: VecDeque<Block>,
+    octets: u64,
+    /// The newest number of a block; they count from 1.
+    newest: u64,
+    /// The number of the block that is being filled, and whether a part of it is held.
+    open: u64,
+    open_held: bool,
+}
+
+#[derive(Debug)]
+struct Block {
+    /// Any part of it keeps the whole alive.
+    handle: Bytes,
+    octets: u64,
+}
+
+impl Blocks {
+    /// A new block to be filled, with room for so many octets, or an old one that nobody reads any more.
+    fn open(&mut self, octets: usize) -> BytesMut {
+        self.newest += 1;
+        self.open = self.newest;
+        self.open_held = false;
+        let oldest_is_free = self.held.front().is_some_and(|block| block.handle.is_unique());
+        if octets <= PART_OCTETS && oldest_is_free {
+            if let Some(block) = self.held.pop_front() {
+                self.octets -= block.octets;
+                if let Ok(mut memory) = block.handle.try_into_mut() {
+                    memory.clear();
+                    if memory.try_reclaim(PART_OCTETS) {
+                        return memory;
+                    }
+                }
+            }
+        }
+        BytesMut::with_capacity(octets.max(PART_OCTETS))
+    }
+
+    /// A part of the open block is in use; the number of that block.
+    fn hold(&mut self, part: &Bytes) -> u64 {
+        if !self.open_held {
+            self.open_held = true;
+            self.push(part.clone(), part.len().max(PART_OCTETS) as u64);
+        }
+        self.open
+    }
+
+    /// A message that stands in the log as it is: a block of its own. The free end of the open one stays usable.
+    fn share(&mut self, octets: Bytes) -> u64 {
+        self.newest += 1;
+        let len = octets.len() as u64;
+        self.push(octets, len);
+        self.newest
+    }
+
+    fn push(&mut self, handle: Bytes, octets: u64) {
+        self.held.push_back(Block { handle, octets });
+        self.octets += octets;
+    }
+
+    fn held_octets(&mut self) -> u64 {
+        if self.octets > 0 {
+            self.held.retain(|block| !block.handle.is_unique());
+            self.octets = self.held.iter().map(|block| block.octets).sum();
+        }
+        self.octets
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! A peer that we dial, and dial again.
+
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use crate::rand::Rng;
+use crate::socket::Backoff;
+use crate::time::Instant;
+
+/// ```text
+/// Dialing --dialed--> Up
+///    ^  `--failed-.    | closed
+///    |            v    v
+///    `--timeout-- Waiting
+/// ```
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) target: Arc<str>,
+    pub(crate) state: LinkState,
+    /// How often in a row it has failed.
+    failures: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkState {
+    Dialing,
+    Waiting(Instant),
+    Up,
+}
+
+impl Link {
+    pub(crate) fn new(target: &str) -> Link {
+        Link { target: target.into(), state: LinkState::Dialing, failures: 0 }
+    }
+
+    /// A completed handshake, and only that, proves that the peer is well (D6).
+    pub(crate) fn handshake_done(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Waits before the next try: a random time up to a bound that doubles (D6). With full jitter, clients that lost
+    /// their server together do not come back together.
+    pub(crate) fn wait(&mut self, now: Instant, backoff: Backoff, rng: &mut Rng) -> Duration {
+        let bound = backoff.first.saturating_mul(1u32.checked_shl(self.failures).unwrap_or(u32::MAX)).min(backoff.cap);
+        self.failures = self.failures.saturating_add(1).min(31);
+        let micros = u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
+        let delay = Duration::from_micros(rng.up_to(micros));
+        self.state = LinkState::Waiting(now + delay);
+        delay
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self.state {
+            LinkState::Waiting(until) => Some(until),
+            LinkState::Dialing | LinkState::Up => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_doubles_up_to_the_cap_and_starts_over_after_a_handshake() {
+        let backoff = Backoff { first: Duration::from_millis(100), cap: Duration::from_secs(30) };
+        let mut rng = Rng::new(3);
+        let mut link = Link::new("tcp://localhost:1");
+        let mut longest = |link: &mut Link, failures: u32| {
+            (0..300)
+                .map(|_| {
+                    link.failures = failures;
+                    link.wait(Instant::ZERO, backoff, &mut rng)
+                })
+                .max()
+                .unwrap_or_default()
+        };
+        for (failures, bound) in [(0, 100), (1, 200), (2, 400), (8, 25_600), (9, 30_000), (31, 30_000)] {
+            let longest = longest(&mut link, failures);
+            assert!(longest <= Duration::from_millis(bound), "{longest:?} after {failures} failures");
+            assert!(longest >= Duration::from_millis(bound) * 9 / 10, "{longest:?} after {failures} failures");
+        }
+        link.handshake_done();
+        assert!(longest(&mut link, 0) <= Duration::from_millis(100));
+        assert_eq!(link.failures, 1);
+    }
+}

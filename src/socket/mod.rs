@@ -1,0 +1,456 @@
+//! Many peers and one routing pattern, still without I/O.
+
+mod core;
+mod deadlines;
+mod dealer;
+mod event;
+mod fanout;
+mod inbox;
+mod lifecycle;
+mod link;
+mod options;
+mod peers;
+mod rotation;
+mod router;
+
+use alloc::boxed::Box;
+
+pub use dealer::Dealer;
+pub use event::{
+    Action, Address, Cause, Closed, Counts, DialError, Disconnected, Event, PeerInfo, Refused, Rejected, SendError,
+};
+pub use options::{Backoff, Duplicates, Options};
+pub use peers::PeerId;
+pub use router::Router;
+
+use self::core::Core;
+use crate::conn::{self, Identity, SendQueue};
+use crate::time::Instant;
+use crate::wire::SocketType;
+use link::{Link, LinkState};
+use peers::Slot;
+
+/// How a socket type routes messages: [`Router`] or [`Dealer`]. It owns who gets an outgoing message, and what happens when
+/// a peer comes or goes; all else is the [`Socket`]'s. Implemented in this crate only.
+pub trait Pattern: routing::Routing {}
+
+/// Sealed: patterns work on the inside of a socket.
+pub(crate) mod routing {
+    use super::{Cause, Core, Identity, PeerId, SendQueue, SocketType, conn};
+
+    pub trait Routing {
+        const SOCKET_TYPE: SocketType;
+
+        /// A peer has finished its handshake: under which identity is it known, if at all?
+        fn admit(&mut self, core: &mut Core, peer: PeerId, info: &conn::PeerInfo) -> Admission;
+
+        /// The peer is connected.
+        fn opened(&mut self, core: &mut Core, peer: PeerId);
+
+        /// A connected peer is gone. `unsent` is what was queued for it; how many messages of it are lost?
+        fn closed(&mut self, core: &mut Core, peer: PeerId, unsent: SendQueue, redials: bool) -> u64;
+
+        /// A peer that refused a message has room again.
+        fn room(&mut self, core: &mut Core, peer: PeerId);
+
+        /// The driver is about to act: what was held back until now goes into the queues.
+        fn end_turn(&mut self, core: &mut Core);
+
+        /// Anything held back until the end of the turn?
+        fn is_mid_turn(&self) -> bool;
+
+        /// Messages that wait for any peer to take them.
+        fn waiting(&self) -> u64;
+
+        /// Gives those up; how many there were.
+        fn discard_waiting(&mut self) -> u64;
+    }
+
+    pub enum Admission {
+        As(Identity),
+        /// In the place of another peer, which is to be closed.
+        InPlaceOf(PeerId, Identity),
+        Refused {
+            cause: Cause,
+            reason: &'static str,
+        },
+    }
+}
+
+/// Many peers and one routing pattern: a state machine without I/O.
+///
+/// # How to drive it
+///
+/// - The driver reports what happened with `handle_*` calls, each with the time.
+/// - Then it does what [`poll_action`](Socket::poll_action) says until there is nothing more. For
+///   [`Action::Transmit`] it writes what [`gather`](Socket::gather) shows and says so with [`sent`](Socket::sent).
+/// - It calls [`handle_timeout`](Socket::handle_timeout) at [`poll_timeout`](Socket::poll_timeout), which may change
+///   with every other call.
+/// - The application takes [`poll_event`](Socket::poll_event) until there is nothing more, and sends.
+///
+/// Outputs may be drained late and in any order; nothing is lost by it. What is not taken holds the peers back:
+/// a peer whose messages are not received is not read any more, and while events of ended peers are not taken, their places
+/// count as taken. An id that is stale, or unknown, is ignored. No call blocks.
+///
+/// A ROUTER and a DEALER, joined by hand:
+///
+/// ```
+/// use zmio::socket::{Action, Address, Dealer, Pattern, Router};
+/// use zmio::{Event, Instant, Options, PeerId, Socket};
+///
+/// /// Does what `from` asks for; the other end of the only connection is `to`.
+/// fn turn<P: Pattern, Q: Pattern>(now: Instant, from: &mut Socket<P>, to: &mut Socket<Q>, to_peer: PeerId) {
+///     while let Some(action) = from.poll_action() {
+///         if let Action::Transmit { peer } = action {
+///             let mut slices = [&[][..]; 16];
+///             let filled = from.gather(peer, &mut slices);
+///             let octets = slices[..filled].concat();
+///             from.sent(now, peer, octets.len());
+///             assert_eq!(to.handle_input(now, to_peer, &octets), octets.len());
+///         }
+///     }
+/// }
+///
+/// let now = Instant::ZERO;
+/// let mut router = Socket::router(Options::new(), 1);
+/// let mut dealer = Socket::dealer(Options::new(), 2);
+/// let server = dealer.connect(now, "in this process");
+/// assert!(matches!(dealer.poll_action(), Some(Action::Dial { .. })));
+/// dealer.handle_dialed(now, server, Address::Unnamed);
+/// let client = router.accept(now, Address::Unnamed)?;
+///
+/// dealer.send("hello".into()).expect("it waits until the handshake is complete");
+/// for _ in 0..3 {
+///     turn(now, &mut dealer, &mut router, client);
+///     turn(now, &mut router, &mut dealer, server);
+/// }
+/// assert!(matches!(router.poll_event(), Some(Event::Connected { .. })));
+/// let Some(Event::Message { peer, message }) = router.poll_event() else { panic!("no message") };
+/// assert_eq!((peer, message.frame(0)), (client, Some(&b"hello"[..])));
+/// # Ok::<(), zmio::socket::Refused>(())
+/// ```
+#[derive(Debug)]
+pub struct Socket<P> {
+    core: Core,
+    pattern: P,
+}
+
+impl<P: Pattern> Socket<P> {
+    fn with(pattern: P, options: Options, seed: u64) -> Socket<P> {
+        Socket { core: Core::new(options, P::SOCKET_TYPE, seed), pattern }
+    }
+
+    /// A connection was accepted. Its greeting is to be written at once.
+    ///
+    /// # Errors
+    ///
+    /// There are too many peers ([`Options::max_peers`]), or the socket is being closed. The transport is then the
+    /// driver's to close.
+    pub fn accept(&mut self, now: Instant, address: impl Into<Address>) -> Result<PeerId, Refused> {
+        self.core.tick(now);
+        if self.core.closing.is_some() {
+            return Err(Refused::Closing);
+        }
+        if self.core.options.max_peers.is_some_and(|allowed| self.core.peers.len() >= allowed) {
+            return Err(Refused::TooManyPeers);
+        }
+        let address = address.into();
+        let peer = self.core.insert(address, None);
+        self.core.open(now, peer, address);
+        if let Some(oldest) = self.core.handshake_to_evict() {
+            self.end(now, oldest, Cause::Evicted);
+        }
+        Ok(peer)
+    }
+
+    /// Dials a peer, and dials it again whenever it is gone, until [`disconnect`](Socket::disconnect). `target` is for the driver
+    /// to understand. The id stays the same over all this.
+    pub fn connect(&mut self, now: Instant, target: &str) -> PeerId {
+        self.core.tick(now);
+        let link = Link::new(target);
+        let target = link.target.clone();
+        let peer = self.core.insert(Address::Unnamed, Some(Box::new(link)));
+        self.core.act(Action::Dial { peer, target });
+        peer
+    }
+
+    /// The peer was reached, at this address.
+    pub fn handle_dialed(&mut self, now: Instant, peer: PeerId, address: impl Into<Address>) {
+        self.core.tick(now);
+        if let Some(link) = self.dialing(peer) {
+            link.state = LinkState::Up;
+            self.core.open(now, peer, address.into());
+        }
+    }
+
+    /// The peer was not reached. It is dialled again later.
+    pub fn handle_dial_failed(&mut self, now: Instant, peer: PeerId, cause: DialError) {
+        self.core.tick(now);
+        if self.dialing(peer).is_some() {
+            self.down(now, peer, &cause.into());
+        }
+    }
+
+    fn dialing(&mut self, peer: PeerId) -> Option<&mut Link> {
+        let link = self.core.peers.get_mut(peer)?.link.as_deref_mut()?;
+        (link.state == LinkState::Dialing).then_some(link)
+    }
+
+    /// Octets came from a peer; says how many were taken. Fewer than all means that the peer has reached its receive
+    /// mark: keep the rest, read no more, and offer the rest again when [`Action::ResumeRead`] comes.
+    #[must_use]
+    pub fn handle_input(&mut self, now: Instant, peer: PeerId, input: &[u8]) -> usize {
+        self.core.tick(now);
+        let mark = self.core.options.receive_mark;
+        let mut taken = 0;
+        while let Some(rest) = input.get(taken..).filter(|rest| !rest.is_empty()) {
+            let Some(slot) = self.core.peers.get_mut(peer) else {
+                return input.len();
+            };
+            let Some(conn) = &mut slot.conn else {
+                return input.len();
+            };
+            if slot.inbox.is_full(&mark) {
+                break;
+            }
+            match conn.handle_input(now, rest, slot.inbox.credit(&mark)) {
+                Ok(step) => {
+                    taken += step.taken;
+                    if let Some(event) = step.event {
+                        self.take(now, peer, event);
+                    }
+                }
+                Err(error) => {
+                    self.end(now, peer, error.into());
+                    return input.len();
+                }
+            }
+        }
+        self.core.regulate(peer);
+        self.core.refresh(peer);
+        taken
+    }
+
+    fn take(&mut self, now: Instant, peer: PeerId, event: conn::Event<'_>) {
+        if let conn::Event::Ready(info) = event {
+            return self.admit(now, peer, info);
+        }
+        // Nobody receives any more.
+        if self.core.closing.is_some() {
+            return;
+        }
+        let Some(slot) = self.core.peers.get_mut(peer) else {
+            return;
+        };
+        match event {
+            conn::Event::Run(run) => {
+                slot.counts.received += u64::from(run.messages());
+                slot.inbox.push_run(run.to_run());
+            }
+            conn::Event::Message(message) => {
+                slot.counts.received += 1;
+                slot.inbox.push_message(message);
+            }
+            conn::Event::Ready(_) => {}
+        }
+        self.core.has_input(peer);
+    }
+
+    /// The handshake is complete.
+    fn admit(&mut self, now: Instant, peer: PeerId, info: conn::PeerInfo) {
+        use routing::Admission;
+
+        let identity = match self.pattern.admit(&mut self.core, peer, &info) {
+            Admission::As(identity) => identity,
+            Admission::InPlaceOf(old, identity) => {
+                self.end(now, old, Cause::HandedOver { to: peer });
+                identity
+            }
+            Admission::Refused { cause, reason } => return self.refuse(now, peer, cause, reason),
+        };
+        self.core.handshake_over(peer);
+        let Some(slot) = self.core.peers.get_mut(peer) else {
+            return;
+        };
+        slot.identity = identity.clone();
+        if let Some(link) = &mut slot.link {
+            link.handshake_done();
+        }
+        let info = Box::new(PeerInfo {
+            identity,
+            address: slot.address,
+            socket_type: info.socket_type,
+            version: info.version,
+            properties: info.properties,
+        });
+        self.core.peers.set_connected(peer, true);
+        self.core.notify(peer, Event::Connected { peer, info });
+        self.pattern.opened(&mut self.core, peer);
+    }
+
+    /// The transport of a peer ended, after all that came over it was handed in.
+    pub fn handle_closed(&mut self, now: Instant, peer: PeerId, closed: Closed) {
+        self.core.tick(now);
+        if let Some(conn) = self.core.peers.get_mut(peer).and_then(|slot| slot.conn.take()) {
+            self.gone(now, peer, conn.into_queue(), closed.into());
+        }
+    }
+
+    /// The driver could not accept a connection, and pauses. The application is told.
+    pub fn handle_accept_failed(&mut self, now: Instant, reason: &str) {
+        self.core.tick(now);
+        self.core.notices.push_back(Event::AcceptFailed { reason: reason.into() });
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.core.tick(now);
+        while let Some(peer) = self.core.next_due(now) {
+            self.core.dial(now, peer);
+            let conn = self.core.peers.get_mut(peer).and_then(|slot| slot.conn.as_mut());
+            match conn.map_or(Ok(()), |conn| conn.handle_timeout(now)) {
+                Ok(()) => self.core.refresh(peer),
+                Err(error) => self.end(now, peer, error.into()),
+            }
+        }
+        self.check_linger(now);
+    }
+
+    /// When [`handle_timeout`](Socket::handle_timeout) is to be called, if ever. It may be called earlier.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.core.next_deadline()
+    }
+
+    /// Shows what is to be written next to a peer, in order, and returns the number of slices filled in; 0 if there
+    /// is nothing, or no such peer.
+    #[must_use]
+    pub fn gather<'a>(&'a self, peer: PeerId, slices: &mut [&'a [u8]]) -> usize {
+        let conn = self.core.peers.get(peer).and_then(|slot| slot.conn.as_ref());
+        conn.map_or(0, |conn| conn.gather(slices))
+    }
+
+    /// So many of the octets that were gathered last for this peer are written.
+    pub fn sent(&mut self, now: Instant, peer: PeerId, octets: usize) {
+        self.core.tick(now);
+        let Some(slot) = self.core.peers.get_mut(peer) else {
+            return;
+        };
+        let Some(conn) = &mut slot.conn else {
+            return;
+        };
+        let queue = conn.queue_mut();
+        let freed = queue.sent(octets);
+        let drained = queue.is_empty();
+        let room = slot.blocked && queue.has_room();
+        if drained {
+            slot.transmitting = false;
+        }
+        if freed {
+            self.core.note_fullness(peer);
+        }
+        if room {
+            if let Some(slot) = self.core.peers.get_mut(peer) {
+                slot.blocked = false;
+            }
+            self.pattern.room(&mut self.core, peer);
+        }
+        if drained && self.core.closing.is_some() {
+            self.finish(now, peer);
+        }
+    }
+
+    /// What the driver has to do next, if anything.
+    #[must_use]
+    pub fn poll_action(&mut self) -> Option<Action> {
+        if self.pattern.is_mid_turn() {
+            self.pattern.end_turn(&mut self.core);
+        }
+        self.core.next_action()
+    }
+
+    /// Is there anything for [`poll_action`](Socket::poll_action) to give?
+    pub fn has_actions(&self) -> bool {
+        self.pattern.is_mid_turn() || self.core.has_actions()
+    }
+
+    /// What happened, for the application.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.core.next_event()
+    }
+
+    /// Closes the connection to a peer at once and, if it is one that we dial, dials it no more. What is queued for it is
+    /// discarded; what came from it is still delivered.
+    pub fn disconnect(&mut self, now: Instant, peer: PeerId) {
+        self.disconnect_because(now, peer, Cause::Requested);
+    }
+
+    /// As [`disconnect`](Socket::disconnect), with a cause of the caller's that the event will name. A peer that we dial is dialled
+    /// again, unless the cause is [`Cause::Requested`].
+    pub fn disconnect_because(&mut self, now: Instant, peer: PeerId, cause: Cause) {
+        self.core.tick(now);
+        self.end(now, peer, cause);
+    }
+
+    /// What is known of a peer, from [`connect`](Socket::connect) or [`accept`](Socket::accept) until its last event is taken.
+    pub fn peer(&self, peer: PeerId) -> Option<Peer<'_>> {
+        self.core.peers.get(peer).map(|slot| Peer { slot })
+    }
+
+    /// The peers whose handshake is complete, in no order.
+    pub fn peers(&self) -> impl ExactSizeIterator<Item = PeerId> + '_ {
+        self.core.peers.connected().iter().copied()
+    }
+
+    /// The options that it was made with.
+    pub fn options(&self) -> &Options {
+        &self.core.options
+    }
+}
+
+/// What is known of a peer; made by [`Socket::peer`].
+#[derive(Clone, Copy, Debug)]
+pub struct Peer<'a> {
+    slot: &'a Slot,
+}
+
+impl<'a> Peer<'a> {
+    /// Its identity: at a ROUTER never empty once it was connected, elsewhere always empty.
+    pub fn identity(&self) -> &'a Identity {
+        &self.slot.identity
+    }
+
+    /// Where it is, or was.
+    pub fn address(&self) -> Address {
+        self.slot.address
+    }
+
+    /// Is its handshake complete, and its connection there?
+    pub fn is_connected(&self) -> bool {
+        self.slot.connected.is_some()
+    }
+
+    /// What went to it and came from it.
+    pub fn counts(&self) -> Counts {
+        self.slot.counts()
+    }
+
+    /// The octets that wait to be sent to it, as its [`Mark`](crate::Mark) counts them.
+    pub fn queued_octets(&self) -> u64 {
+        self.slot.conn.as_ref().map_or(0, |conn| conn.queue().charged())
+    }
+
+    /// The messages that came from it and were not received yet.
+    pub fn unreceived(&self) -> u64 {
+        self.slot.inbox.messages()
+    }
+
+    /// The octets that wait to be received from it, as its [`Mark`](crate::Mark) counts them.
+    pub fn unreceived_octets(&self) -> u64 {
+        self.slot.inbox.octets()
+    }
+}
+
+#[cfg(test)]
+mod tests;

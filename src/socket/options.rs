@@ -1,0 +1,191 @@
+//! What the user may set about a socket.
+
+use core::time::Duration;
+
+use crate::conn::{Config, Heartbeat, Identity, Limits, Mark};
+use crate::wire::SocketType;
+
+/// The options of a [`Socket`](super::Socket). Every one has a default, and every default that bounds something is finite.
+///
+/// ```
+/// use core::time::Duration;
+/// use zmio::{Heartbeat, Identity, Mark, Options};
+///
+/// let options = Options::new()
+///     .identity(Identity::new("player 7")?)
+///     .heartbeat(Heartbeat::every(Duration::from_secs(5)))
+///     .send_mark(Mark { messages: Some(100), ..Mark::default() });
+/// # Ok::<(), zmio::conn::IdentityError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(crate) identity: Identity,
+    pub(crate) limits: Limits,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) heartbeat: Option<Heartbeat>,
+    pub(crate) send_mark: Mark,
+    pub(crate) receive_mark: Mark,
+    pub(crate) broadcast_octets: Option<u64>,
+    pub(crate) duplicates: Duplicates,
+    pub(crate) backoff: Backoff,
+    pub(crate) max_peers: Option<usize>,
+    pub(crate) max_handshakes: Option<usize>,
+    pub(crate) deliver_runs: bool,
+}
+
+/// What a ROUTER does when a peer brings along an identity that another one has (R2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Duplicates {
+    /// The newcomer gets an ERROR and is closed. The default: nobody takes a name from its owner. But an old
+    /// connection that is half open, its host gone without a word, then locks the client out until the heartbeat or
+    /// TCP finds out, so set a heartbeat.
+    #[default]
+    RejectNew,
+    /// The newcomer takes the identity over, and the old connection is closed. What was queued for it is discarded.
+    Handover,
+}
+
+/// How long to wait before dialling again: a random time up to a bound, which starts at `first` and doubles with every
+/// failure up to `cap` (D6). A completed handshake starts it over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// The first bound. Default 100 ms, as libzmq's reconnect interval.
+    pub first: Duration,
+    /// The last bound. Default 30 s: a server that is back is found soon, one that is not is left in peace.
+    pub cap: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Backoff {
+        Backoff { first: Duration::from_millis(100), cap: Duration::from_secs(30) }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options::new()
+    }
+}
+
+impl Options {
+    /// The defaults, each named at its method.
+    pub fn new() -> Options {
+        Options {
+            identity: Identity::default(),
+            limits: Limits::default(),
+            handshake_timeout: Duration::from_secs(30),
+            heartbeat: None,
+            send_mark: Mark::default(),
+            receive_mark: Mark::default(),
+            broadcast_octets: Some(64 << 20),
+            duplicates: Duplicates::default(),
+            backoff: Backoff::default(),
+            max_peers: Some(16_384),
+            max_handshakes: Some(1_024),
+            deliver_runs: false,
+        }
+    }
+
+    /// Our identity, as peers of type ROUTER know us. Default empty: they assign one.
+    #[must_use]
+    pub fn identity(mut self, identity: Identity) -> Options {
+        self.identity = identity;
+        self
+    }
+
+    /// What one peer may make us take.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Options {
+        self.limits = limits;
+        self
+    }
+
+    /// The time for greeting and handshake together, from the start of a connection. Default 30 s. One total, so that
+    /// a peer that sends an octet now and then does not stay for ever (A1.8).
+    #[must_use]
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Options {
+        self.handshake_timeout = timeout;
+        self
+    }
+
+    /// Heartbeats. Default none: a peer that vanished is then noticed by TCP alone.
+    #[must_use]
+    pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Options {
+        self.heartbeat = Some(heartbeat);
+        self
+    }
+
+    /// How much may wait to be sent to each peer, and in the queue of a DEALER before any peer takes it. Default
+    /// 1,000 messages or 16 MiB. Broadcasts are held against it before they are queued and not again, so they may
+    /// pass it by what one turn brings.
+    #[must_use]
+    pub fn send_mark(mut self, mark: Mark) -> Options {
+        self.send_mark = mark;
+        self
+    }
+
+    /// How much of each peer may wait to be received before that peer is no longer read; at half of it reading goes
+    /// on. Default 1,000 messages or 16 MiB. The message that reaches it is still taken.
+    #[must_use]
+    pub fn receive_mark(mut self, mark: Mark) -> Options {
+        self.receive_mark = mark;
+        self
+    }
+
+    /// How many octets of broadcasts all peers together may hold back, since one peer that lags keeps what the
+    /// others have passed. Default 64 MiB. Beyond it the peer that lags most loses what is queued for it.
+    #[must_use]
+    pub fn broadcast_octets(mut self, octets: Option<u64>) -> Options {
+        self.broadcast_octets = octets;
+        self
+    }
+
+    /// What happens to a peer with an identity that is taken. Default [`Duplicates::RejectNew`]. ROUTER only.
+    #[must_use]
+    pub fn duplicates(mut self, duplicates: Duplicates) -> Options {
+        self.duplicates = duplicates;
+        self
+    }
+
+    /// The waiting time before a peer is dialled again. Default 100 ms, doubling to 30 s, with full jitter.
+    #[must_use]
+    pub fn backoff(mut self, backoff: Backoff) -> Options {
+        self.backoff = backoff;
+        self
+    }
+
+    /// The most peers, counting those whose last messages are not yet received. Default 16,384. At the limit no
+    /// connection is accepted; `None` leaves it to the operating system.
+    #[must_use]
+    pub fn max_peers(mut self, peers: Option<usize>) -> Options {
+        self.max_peers = peers;
+        self
+    }
+
+    /// The most accepted connections whose handshake is not complete. Default 1,024. One more, and the oldest goes.
+    #[must_use]
+    pub fn max_handshakes(mut self, handshakes: Option<usize>) -> Options {
+        self.max_handshakes = handshakes;
+        self
+    }
+
+    /// Deliver [`Event::Run`](super::Event::Run) instead of [`Event::Message`](super::Event::Message): for a proxy that
+    /// forwards what comes without looking at each message. Default no.
+    #[must_use]
+    pub fn deliver_runs(mut self, runs: bool) -> Options {
+        self.deliver_runs = runs;
+        self
+    }
+
+    pub(crate) fn connection(&self, socket_type: SocketType) -> Config {
+        Config {
+            socket_type,
+            identity: self.identity.clone(),
+            limits: self.limits.clone(),
+            handshake_timeout: self.handshake_timeout,
+            heartbeat: self.heartbeat.clone(),
+            send_mark: self.send_mark,
+        }
+    }
+}

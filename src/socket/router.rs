@@ -1,0 +1,211 @@
+//! ROUTER (RFC 28): knows its peers by identity, and sends to the one that is named.
+
+use alloc::collections::BTreeMap;
+
+use super::routing::{Admission, Routing};
+use super::{Cause, Duplicates, Event, Options, Pattern, PeerId, SendError, Socket};
+use crate::conn::{self, Connection, Identity, SendQueue};
+use crate::message::{Message, Run};
+use crate::socket::core::Core;
+use crate::socket::fanout::Fanout;
+use crate::wire::SocketType;
+
+/// The pattern of a ROUTER: see [`Socket::router`].
+#[derive(Debug)]
+pub struct Router {
+    identities: BTreeMap<Identity, PeerId>,
+    /// Where assigned identities come from: a counter, scattered.
+    assigned: u32,
+    fanout: Fanout,
+}
+
+impl Pattern for Router {}
+
+impl Socket<Router> {
+    /// A ROUTER. `seed` feeds the identities that it assigns; any number will do, if not every process uses the same.
+    pub fn router(options: Options, seed: u64) -> Socket<Router> {
+        let pattern = Router { identities: BTreeMap::new(), assigned: 0, fanout: Fanout::default() };
+        let mut socket = Socket::with(pattern, options, seed);
+        socket.pattern.assigned = socket.core.rng.next_u32();
+        socket
+    }
+
+    /// Sends a message to one peer (R4). Never blocks, and never discards.
+    ///
+    /// What is queued for a peer is discarded when its connection ends (R5).
+    ///
+    /// # Errors
+    ///
+    /// With the message: [`NoSuchPeer`](SendError::NoSuchPeer) if the peer is not connected;
+    /// [`Full`](SendError::Full) if its queue is at [`Options::send_mark`], and then one [`Event::Writable`] comes when
+    /// half of it is free.
+    pub fn send(&mut self, peer: PeerId, message: Message) -> Result<(), SendError> {
+        // What was broadcast before must go out before.
+        self.pattern.end_turn(&mut self.core);
+        self.core.send(peer, message)
+    }
+
+    /// As [`send`](Socket::send), but drops and counts a message that cannot be queued, as libzmq's ROUTER does by default. Says
+    /// whether it was queued.
+    pub fn send_lossy(&mut self, peer: PeerId, message: Message) -> bool {
+        let queued = self.send(peer, message).is_ok();
+        if let (false, Some(slot)) = (queued, self.core.peers.get_mut(peer)) {
+            slot.blocked = false;
+            slot.counts.dropped += 1;
+        }
+        queued
+    }
+
+    /// The connected peer with this identity.
+    pub fn peer_by_identity(&self, identity: &[u8]) -> Option<PeerId> {
+        self.pattern.identities.get(identity).copied()
+    }
+
+    /// Sends a message to all connected peers but one. It is encoded once, and copied once for all of them.
+    ///
+    /// A peer whose queue is at [`Options::send_mark`] does not get it, which is counted
+    /// ([`Peer::dropped`](super::Peer::dropped)); one whose queue is not gets all broadcasts of this turn. The turn
+    /// ends with the next [`poll_action`](Socket::poll_action), direct send, or newly connected peer.
+    pub fn broadcast_except(&mut self, except: Option<PeerId>, message: &Message) {
+        self.broadcast_run_except(except, &message.clone().into_run());
+    }
+
+    /// As [`broadcast_except`](Socket::broadcast_except), for all messages of a run.
+    pub fn broadcast_run_except(&mut self, except: Option<PeerId>, run: &Run) {
+        if self.core.closing.is_some() {
+            return;
+        }
+        let own = except.and_then(|peer| self.core.peers.get_mut(peer)).map(|slot| &mut slot.own);
+        self.pattern.fanout.stage(run, except, own);
+    }
+
+    /// The peers that broadcasts do not reach for now: those whose queue is at [`Options::send_mark`], and the one that
+    /// lags most while all peers together hold back [`Options::broadcast_octets`].
+    pub fn full_peers(&mut self) -> impl Iterator<Item = PeerId> + use<> {
+        self.pattern.end_turn(&mut self.core);
+        let mut full = self.core.full.clone();
+        full.extend(self.pattern.laggard(&self.core));
+        full.into_iter()
+    }
+
+    /// Discards what is queued for a peer and not begun to be sent, and counts it as dropped.
+    pub fn discard_queue(&mut self, peer: PeerId) {
+        self.pattern.end_turn(&mut self.core);
+        discard_queue(&mut self.core, peer);
+    }
+}
+
+impl Router {
+    /// 00 and four octets. The counter makes them unique for 2^32 peers, and the scattering hides it: it is a
+    /// bijection, so nothing is lost.
+    fn assign(&mut self) -> Identity {
+        loop {
+            self.assigned = self.assigned.wrapping_add(1);
+            let mut x = self.assigned;
+            x = (x ^ (x >> 16)).wrapping_mul(0x85eb_ca6b);
+            x = (x ^ (x >> 13)).wrapping_mul(0xc2b2_ae35);
+            let identity = Identity::assigned(x ^ (x >> 16));
+            if !self.identities.contains_key(&identity) {
+                return identity;
+            }
+        }
+    }
+
+    /// The peer that holds on to the oldest of the broadcasts, if too much is held back.
+    fn laggard(&mut self, core: &Core) -> Option<PeerId> {
+        let allowed = core.options.broadcast_octets?;
+        if self.fanout.held_octets() <= allowed {
+            return None;
+        }
+        let lagging = core.peers.connected().iter().filter_map(|peer| {
+            let queue = core.peers.get(*peer)?.conn.as_ref()?.queue();
+            Some((queue.oldest_block()?, *peer))
+        });
+        lagging.min().map(|(_, peer)| peer)
+    }
+}
+
+fn discard_queue(core: &mut Core, peer: PeerId) {
+    if let Some(slot) = core.peers.get_mut(peer) {
+        let queue = slot.conn.as_mut().map(Connection::queue_mut);
+        slot.counts.dropped += queue.map_or(0, SendQueue::discard_unsent);
+    }
+    core.note_fullness(peer);
+}
+
+impl Routing for Router {
+    const SOCKET_TYPE: SocketType = SocketType::Router;
+
+    fn admit(&mut self, core: &mut Core, peer: PeerId, info: &conn::PeerInfo) -> Admission {
+        // Whoever joins now gets what comes later (B3).
+        self.end_turn(core);
+        if info.identity.is_empty() {
+            let identity = self.assign();
+            self.identities.insert(identity.clone(), peer);
+            return Admission::As(identity);
+        }
+        let identity = info.identity.clone();
+        match (self.identities.get(&identity).copied(), core.options.duplicates) {
+            (None, _) => {
+                self.identities.insert(identity.clone(), peer);
+                Admission::As(identity)
+            }
+            (Some(_), Duplicates::RejectNew) => {
+                Admission::Refused { cause: Cause::DuplicateIdentity, reason: "Identity is taken" }
+            }
+            (Some(old), Duplicates::Handover) => {
+                self.identities.insert(identity.clone(), peer);
+                Admission::InPlaceOf(old, identity)
+            }
+        }
+    }
+
+    fn opened(&mut self, _: &mut Core, _: PeerId) {}
+
+    fn closed(&mut self, core: &mut Core, peer: PeerId, unsent: SendQueue, _: bool) -> u64 {
+        let identity = core.peers.get(peer).map(|slot| slot.identity.clone()).unwrap_or_default();
+        // After a handover the identity is the newcomer's.
+        if self.identities.get(&identity) == Some(&peer) {
+            self.identities.remove(&identity);
+        }
+        unsent.messages()
+    }
+
+    fn room(&mut self, core: &mut Core, peer: PeerId) {
+        core.notices.push_back(Event::Writable { peer: Some(peer) });
+    }
+
+    /// Each peer gets the broadcasts of the turn, less its own, in one or two entries.
+    fn end_turn(&mut self, core: &mut Core) {
+        if self.fanout.is_empty() {
+            return;
+        }
+        self.fanout.seal();
+        if let Some(laggard) = self.laggard(core) {
+            discard_queue(core, laggard);
+        }
+        for place in 0..core.peers.connected().len() {
+            let Some(&peer) = core.peers.connected().get(place) else {
+                break;
+            };
+            core.fan_out(peer, &self.fanout);
+        }
+        for owner in self.fanout.clear() {
+            if let Some(slot) = core.peers.get_mut(owner) {
+                slot.own = Default::default();
+            }
+        }
+    }
+
+    fn is_mid_turn(&self) -> bool {
+        !self.fanout.is_empty()
+    }
+
+    fn waiting(&self) -> u64 {
+        0
+    }
+
+    fn discard_waiting(&mut self) -> u64 {
+        0
+    }
+}
