@@ -345,6 +345,11 @@ impl Core {
         Some(Event::Closed { unsent: closing.unsent })
     }
 
+    pub(crate) fn has_events(&self) -> bool {
+        let to_tell = self.closing.as_ref().is_some_and(|closing| closing.done && !closing.told);
+        !self.notices.is_empty() || !self.fair.is_empty() || to_tell
+    }
+
     /// A peer has come to its end, and all that came from it is read.
     pub(crate) fn forget(&mut self, peer: PeerId) {
         self.peers.remove(peer);

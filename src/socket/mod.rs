@@ -380,6 +380,11 @@ impl<P: Pattern> Socket<P> {
         self.core.next_event()
     }
 
+    /// Is there anything for [`poll_event`](Socket::poll_event) to give?
+    pub fn has_events(&self) -> bool {
+        self.core.has_events()
+    }
+
     /// Closes the connection to a peer at once and, if it is one that we dial, dials it no more. What is queued for it is
     /// discarded; what came from it is still delivered.
     pub fn disconnect(&mut self, now: Instant, peer: PeerId) {
