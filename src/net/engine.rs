@@ -119,8 +119,8 @@ pub struct Engine<P: Pattern> {
     epoch: std::time::Instant,
     /// The time of this turn.
     now: Instant,
-    /// The socket may have actions that were not asked for yet.
-    dirty: bool,
+    /// The last flush made events where there were none: the application does not know of them.
+    news: bool,
 }
 
 /// What carries a peer.
@@ -161,7 +161,7 @@ impl<P: Pattern> Engine<P> {
             options,
             epoch: std::time::Instant::now(),
             now: Instant::ZERO,
-            dirty: true,
+            news: false,
         })
     }
 
@@ -243,17 +243,15 @@ impl<P: Pattern> Engine<P> {
     /// Takes one event of the socket.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
-        let event = self.socket.poll_event();
-        // A message that was taken may let a paused peer go on.
-        self.dirty |= event.is_some();
-        event
+        self.socket.poll_event()
     }
 
     /// Returns how long to wait for events at most: zero when there is work left, `None` when only an event can
     /// bring some.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
-        if self.dirty || !self.reads.is_empty() || !self.writes.is_empty() {
+        let work = !self.reads.is_empty() || !self.writes.is_empty() || self.socket.has_actions();
+        if work || (self.news && self.socket.has_events()) {
             return Some(Duration::ZERO);
         }
         let deadlines = [
@@ -281,7 +279,6 @@ impl<P: Pattern> Engine<P> {
     /// Returns the socket to send with. What is sent goes out with the next [`flush`](Self::flush).
     #[must_use]
     pub fn socket_mut(&mut self) -> &mut Socket<P> {
-        self.dirty = true;
         &mut self.socket
     }
 
@@ -302,7 +299,7 @@ impl<P: Pattern> Engine<P> {
     /// Returns whether the socket is closed and the last connection gone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.socket.is_closed() && !self.dirty && !self.sources.has_streams()
+        self.socket.is_closed() && !self.socket.has_actions() && !self.sources.has_streams()
     }
 
     /// Reads the clock for what follows: once per turn, not once per packet.

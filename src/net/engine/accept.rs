@@ -62,7 +62,6 @@ impl<P: Pattern> Engine<P> {
                     let address = tcp::canonical(address);
                     // Refused connections close as they are dropped.
                     let Ok(peer) = self.socket.accept(self.now, address) else {
-                        self.dirty = true;
                         // It may have said that it wants no more: that is heard with the next flush.
                         return true;
                     };
@@ -92,7 +91,6 @@ impl<P: Pattern> Engine<P> {
                 self.socket.handle_closed(self.now, peer, closed);
             }
         }
-        self.dirty = true;
     }
 
     /// Leaves the backlog alone for a while. The user hears of it once per shortage, not once per try.
@@ -101,7 +99,6 @@ impl<P: Pattern> Engine<P> {
         if !self.acceptance.short {
             self.acceptance.short = true;
             self.socket.handle_accept_failed(self.now, reason);
-            self.dirty = true;
         }
     }
 

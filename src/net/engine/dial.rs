@@ -114,7 +114,6 @@ impl<P: Pattern> Engine<P> {
                 stream.phase = Phase::Open(Open::new(peer));
                 self.set_deadline(key, None);
                 self.socket.handle_dialed(self.now, peer, address);
-                self.dirty = true;
             }
             Err(error) => self.dial_over(key, error),
         }
@@ -144,7 +143,6 @@ impl<P: Pattern> Engine<P> {
     }
 
     fn dial_failed(&mut self, peer: PeerId, error: DialError) {
-        self.dirty = true;
         self.socket.handle_dial_failed(self.now, peer, error);
     }
 }

@@ -17,9 +17,11 @@ impl<P: Pattern> Engine<P> {
     /// Call it once per poll, even without events.
     pub fn process(&mut self, events: &Events) {
         self.look_at_clock();
-        if self.dirty || !self.writes.is_empty() {
+        // What was not flushed.
+        if self.socket.has_actions() || !self.writes.is_empty() {
             self.carry_out();
         }
+        self.news = false;
         for event in events {
             self.note(event);
         }
@@ -126,7 +128,6 @@ impl<P: Pattern> Engine<P> {
             let taken = self.socket.handle_input(self.now, peer, &open.rest);
             open.rest.advance(taken.min(offered));
             open.paused = !open.rest.is_empty();
-            self.dirty = true;
             return taken;
         }
         let octets = match stream.transport.read(&mut self.scratch) {
@@ -146,7 +147,6 @@ impl<P: Pattern> Engine<P> {
             open.rest = Bytes::copy_from_slice(rest);
             open.paused = true;
         }
-        self.dirty = true;
         octets
     }
 
@@ -159,7 +159,6 @@ impl<P: Pattern> Engine<P> {
             let peer = open.peer;
             self.take_carrier(peer);
             self.socket.handle_closed(self.now, peer, closed);
-            self.dirty = true;
         }
         self.drop_stream(key);
     }
@@ -184,7 +183,6 @@ impl<P: Pattern> Engine<P> {
         self.retry_accept();
         if self.socket.poll_timeout().is_some_and(|at| at <= self.now) {
             self.socket.handle_timeout(self.now);
-            self.dirty = true;
         }
     }
 }

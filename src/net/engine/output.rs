@@ -31,6 +31,7 @@ impl<P: Pattern> Engine<P> {
     }
 
     pub(super) fn carry_out(&mut self) {
+        let known = self.socket.has_events();
         // Streams that were written all that they may be in one flush.
         let mut later = Vec::new();
         loop {
@@ -46,8 +47,8 @@ impl<P: Pattern> Engine<P> {
                 }
             }
         }
-        self.dirty = false;
         self.writes.extend(later);
+        self.news |= !known && self.socket.has_events();
     }
 
     fn act(&mut self, action: Action) {
