@@ -1,0 +1,188 @@
+//! A turn of input: events, a visit to each source that has something, timers.
+
+use bytes::{Buf, Bytes};
+use mio::Events;
+use mio::event::Event;
+
+use super::Engine;
+use crate::net::sources::Source;
+use crate::net::stream::{Phase, Received};
+use crate::net::wake;
+use crate::socket::{Closed, DialError, Pattern};
+
+impl<P: Pattern> Engine<P> {
+    /// Does one turn of input: takes the events whose token is ours, reads each peer that has something once, up to
+    /// the turn's budget, accepts, and lets timers fire.
+    ///
+    /// Call it once per poll, even without events.
+    pub fn process(&mut self, events: &Events) {
+        self.look_at_clock();
+        // What was not flushed.
+        if self.socket.has_actions() || !self.writes.is_empty() {
+            self.carry_out();
+        }
+        self.news = false;
+        for event in events {
+            self.note(event);
+        }
+        self.visit_sources();
+        // After the input: what has arrived is a sign of life, even when we come late to see it.
+        self.fire_timers();
+    }
+
+    fn note(&mut self, event: &Event) {
+        let Some(key) = self.sources.key(event.token()) else {
+            return;
+        };
+        match self.sources.get_mut(key) {
+            Some(Source::Stream(stream)) => {
+                stream.transport.note(event);
+                if let Phase::Dialing(_) = stream.phase {
+                    self.check_dial(key);
+                }
+                self.requeue(key);
+            }
+            Some(Source::Listener(listener)) => {
+                listener.ready = true;
+                self.queue_read(key);
+            }
+            Some(Source::Inbox(inbox)) => {
+                wake::clear(inbox);
+                self.take_lookups();
+            }
+            None => {}
+        }
+    }
+
+    /// Visits each source that stands in the run queue now. Those beyond the budget keep their places.
+    fn visit_sources(&mut self) {
+        let budget = self.options.turn_budget();
+        let mut octets = 0;
+        for _ in 0..self.reads.len() {
+            let Some(key) = self.reads.pop_front() else {
+                return;
+            };
+            octets += self.visit(key);
+            if octets >= budget {
+                return;
+            }
+        }
+    }
+
+    /// Does what one source has to do, and returns how many octets were read.
+    fn visit(&mut self, key: usize) -> usize {
+        match self.sources.get_mut(key) {
+            Some(Source::Listener(listener)) => {
+                listener.queued = false;
+                if listener.ready && self.accept(key) {
+                    self.queue_read(key);
+                }
+                0
+            }
+            Some(Source::Stream(stream)) => {
+                stream.queued = false;
+                let octets = match &stream.phase {
+                    Phase::Dialing(_) => 0,
+                    Phase::Open(_) => self.read(key),
+                    Phase::Closing(_) => {
+                        self.linger(key);
+                        0
+                    }
+                };
+                self.requeue(key);
+                octets
+            }
+            Some(Source::Inbox(_)) | None => 0,
+        }
+    }
+
+    /// Queues a stream again for what it has left to do.
+    pub(super) fn requeue(&mut self, key: usize) {
+        let Some(stream) = self.sources.stream_mut(key) else {
+            return;
+        };
+        if stream.has_output() && !stream.write_queued {
+            stream.write_queued = true;
+            self.writes.push_back(key);
+        }
+        if stream.has_input() && !stream.queued {
+            stream.queued = true;
+            self.reads.push_back(key);
+        }
+    }
+
+    /// Offers the socket what it left the last time, or else reads once.
+    fn read(&mut self, key: usize) -> usize {
+        let Some(stream) = self.sources.stream_mut(key) else {
+            return 0;
+        };
+        let Phase::Open(open) = &mut stream.phase else {
+            return 0;
+        };
+        if open.paused {
+            return 0;
+        }
+        let peer = open.peer;
+        if !open.rest.is_empty() {
+            let offered = open.rest.len();
+            let taken = self.socket.handle_input(self.now, peer, &open.rest);
+            open.rest.advance(taken.min(offered));
+            open.paused = !open.rest.is_empty();
+            return taken;
+        }
+        let octets = match stream.transport.read(&mut self.scratch) {
+            Received::Nothing => return 0,
+            Received::Octets(octets) => octets,
+            Received::Ended(closed) => {
+                // Writing saw the reset first, and the system tells it only once.
+                let closed = open.write_failed.take().unwrap_or(closed);
+                self.ended(key, closed);
+                return 0;
+            }
+        };
+        let input = self.scratch.get(..octets).unwrap_or_default();
+        let taken = self.socket.handle_input(self.now, peer, input);
+        let rest = input.get(taken..).unwrap_or_default();
+        if !rest.is_empty() {
+            open.rest = Bytes::copy_from_slice(rest);
+            open.paused = true;
+        }
+        octets
+    }
+
+    /// The transport of a peer ended, and all that came through it was handed in.
+    fn ended(&mut self, key: usize, closed: Closed) {
+        let Some(stream) = self.sources.stream_mut(key) else {
+            return;
+        };
+        if let Phase::Open(open) = &stream.phase {
+            let peer = open.peer;
+            self.take_carrier(peer);
+            self.socket.handle_closed(self.now, peer, closed);
+        }
+        self.drop_stream(key);
+    }
+
+    fn fire_timers(&mut self) {
+        while let Some(&(at, key)) = self.deadlines.first() {
+            if at > self.now {
+                break;
+            }
+            self.deadlines.pop_first();
+            let Some(stream) = self.sources.stream_mut(key) else {
+                continue;
+            };
+            stream.deadline = None;
+            match stream.phase {
+                Phase::Dialing(_) => self.dial_over(key, DialError::TimedOut),
+                Phase::Closing(_) => self.drop_stream(key),
+                Phase::Open(_) => {}
+            }
+        }
+        self.drop_late_lookups();
+        self.retry_accept();
+        if self.socket.poll_timeout().is_some_and(|at| at <= self.now) {
+            self.socket.handle_timeout(self.now);
+        }
+    }
+}

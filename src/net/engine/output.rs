@@ -1,0 +1,180 @@
+//! Carrying out what the socket wants: writes, dials, pauses, closes.
+
+use std::io::IoSlice;
+use std::time::Duration;
+use std::vec::Vec;
+
+use bytes::Bytes;
+
+use super::{Carrier, Engine};
+use crate::net::stream::{Closing, Linger, Phase, Written};
+use crate::socket::{Action, Pattern, PeerId};
+
+/// Slices that one write carries. Systems take 1024; beyond some dozens the call's own cost is negligible.
+const SLICES: usize = 64;
+
+/// Octets written to one peer in one flush before the others have their turn. A loopback peer that reads as fast as we write
+/// would never let go of us.
+const FLUSH_OCTETS: usize = 1024 * 1024;
+
+/// How long the last octets may take, and then again how long the peer has to end its side.
+const LINGER: Duration = Duration::from_secs(1);
+
+impl<P: Pattern> Engine<P> {
+    /// Carries out what the socket wants: writes what is queued, dials, closes, starts and stops reading.
+    ///
+    /// Call it at the end of each turn, and whenever what was sent should go out now. It does not block: what the system does
+    /// not take yet is written by later turns.
+    pub fn flush(&mut self) {
+        self.look_at_clock();
+        self.carry_out();
+    }
+
+    pub(super) fn carry_out(&mut self) {
+        let known = self.socket.has_events();
+        // Streams that were written all that they may be in one flush.
+        let mut later = Vec::new();
+        loop {
+            while let Some(action) = self.socket.poll_action() {
+                self.act(action);
+            }
+            if self.writes.is_empty() {
+                break;
+            }
+            while let Some(key) = self.writes.pop_front() {
+                if self.write(key) {
+                    later.push(key);
+                }
+            }
+        }
+        self.writes.extend(later);
+        self.news |= !known && self.socket.has_events();
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Transmit { peer } => self.transmit(peer),
+            Action::Dial { peer, target } => self.dial(peer, &target),
+            Action::PauseRead { peer } => self.set_paused(peer, true),
+            Action::ResumeRead { peer } => self.set_paused(peer, false),
+            Action::StopAccept => self.set_stopped(true),
+            Action::StartAccept => self.set_stopped(false),
+            Action::Close { peer, last } => self.let_go(peer, last),
+        }
+    }
+
+    fn transmit(&mut self, peer: PeerId) {
+        let Some(Carrier::Stream(key)) = self.carrier(peer) else {
+            return;
+        };
+        let Some(stream) = self.sources.stream_mut(key) else {
+            return;
+        };
+        if let Phase::Open(open) = &mut stream.phase {
+            open.wants_write = open.write_failed.is_none();
+        }
+        self.requeue(key);
+    }
+
+    /// Stops or starts reading a peer. What was kept of it is offered again without an event.
+    fn set_paused(&mut self, peer: PeerId, paused: bool) {
+        let Some(Carrier::Stream(key)) = self.carrier(peer) else {
+            return;
+        };
+        let Some(stream) = self.sources.stream_mut(key) else {
+            return;
+        };
+        if let Phase::Open(open) = &mut stream.phase {
+            open.paused = paused;
+        }
+        self.requeue(key);
+    }
+
+    /// Ends the connection or the dial of a peer that the socket is done with.
+    fn let_go(&mut self, peer: PeerId, last: Bytes) {
+        let key = match self.take_carrier(peer) {
+            Some(Carrier::Stream(key)) => key,
+            Some(Carrier::Lookup) => return self.resolver.cancel(peer),
+            None => return,
+        };
+        let Some(stream) = self.sources.stream_mut(key) else {
+            return;
+        };
+        match &stream.phase {
+            Phase::Open(open) if open.write_failed.is_none() => {
+                stream.phase = Phase::Closing(Closing::new(last));
+                self.set_deadline(key, Some(self.now + LINGER));
+                self.linger(key);
+                self.requeue(key);
+            }
+            _ => self.drop_stream(key),
+        }
+    }
+
+    /// Takes a closing stream further.
+    pub(super) fn linger(&mut self, key: usize) {
+        let Some(stream) = self.sources.stream_mut(key) else {
+            return;
+        };
+        let Phase::Closing(closing) = &mut stream.phase else {
+            return;
+        };
+        let was_shut = closing.is_shut();
+        match closing.step(&mut stream.transport, &mut self.scratch) {
+            Linger::Over => self.drop_stream(key),
+            Linger::Draining if !was_shut => self.set_deadline(key, Some(self.now + LINGER)),
+            Linger::Draining | Linger::Writing => {}
+        }
+    }
+
+    /// Writes what a stream has, until there is no more or no room. Returns whether to go on in the next turn.
+    fn write(&mut self, key: usize) -> bool {
+        let Some(stream) = self.sources.stream_mut(key) else {
+            return false;
+        };
+        stream.write_queued = false;
+        let open = match &mut stream.phase {
+            Phase::Open(open) => open,
+            Phase::Closing(_) => {
+                self.linger(key);
+                self.requeue(key);
+                return false;
+            }
+            Phase::Dialing(_) => return false,
+        };
+        let mut octets = 0;
+        while open.wants_write && stream.transport.writable {
+            if octets >= FLUSH_OCTETS {
+                stream.write_queued = true;
+                return true;
+            }
+            let mut slices: [&[u8]; SLICES] = [&[]; SLICES];
+            let count = self.socket.gather(open.peer, &mut slices);
+            if count == 0 {
+                open.wants_write = false;
+                break;
+            }
+            let mut vectors = [IoSlice::new(&[]); SLICES];
+            for (vector, slice) in vectors.iter_mut().zip(slices) {
+                *vector = IoSlice::new(slice);
+            }
+            let vectors = vectors.get(..count).unwrap_or(&vectors);
+            match stream.transport.write(vectors) {
+                Written::Octets(written) => {
+                    self.socket.sent(self.now, open.peer, written);
+                    octets += written;
+                }
+                Written::Blocked => break,
+                Written::Failed(closed) => {
+                    open.wants_write = false;
+                    open.write_failed = Some(closed);
+                    // The end is somewhere behind what the peer sent, and its edge may have come already.
+                    stream.transport.readable = true;
+                    self.requeue(key);
+                    break;
+                }
+            }
+        }
+        false
+    }
+}

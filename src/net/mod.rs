@@ -1,0 +1,16 @@
+//! The driver: std, TCP and mio. It moves octets and decides nothing.
+//!
+//! An [`Engine`] puts a [`Socket`](crate::Socket) on TCP inside a `mio::Poll` that is yours. All that concerns the protocol, from
+//! back-pressure to re-dialling, is decided by the socket; the engine carries out its actions and tells it what came of them.
+
+mod endpoint;
+mod engine;
+mod resolve;
+mod sources;
+mod stream;
+mod tcp;
+mod wake;
+
+pub use endpoint::{Endpoint, EndpointError};
+pub use engine::{BindError, ConnectError, Engine, UnbindError};
+pub use tcp::TcpOptions;

@@ -1,0 +1,254 @@
+//! One TCP stream: its readiness, what is known of it, and its last steps.
+
+use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::vec;
+
+use bytes::{Buf, Bytes};
+use mio::event::Event;
+use mio::net::TcpStream;
+
+use super::tcp;
+use crate::socket::{Closed, PeerId};
+use crate::time::Instant;
+
+/// How much a closing stream takes from a peer that has not noticed yet. Closing with something unread resets
+/// the connection, and the reset may overtake our ERROR; a peer that sends on and on is reset after all.
+const DRAIN_OCTETS: usize = 64 * 1024;
+
+/// Under epoll a read that does not fill its buffer has emptied the stream, and whatever comes later is a new edge
+/// (epoll(7), questions and answers, 9). Elsewhere only `WouldBlock` says so: mio on Windows arms a socket again
+/// by it.
+const SHORT_READ_EMPTIES: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// A source that carries octets.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) transport: Transport,
+    pub(super) phase: Phase,
+    /// It stands in the run queue.
+    pub(super) queued: bool,
+    /// It stands in the queue of those that can be written to.
+    pub(super) write_queued: bool,
+    /// When the phase has taken too long.
+    pub(super) deadline: Option<Instant>,
+}
+
+/// The system's stream and its edge-triggered state: `readable` and `writable` are set by events and cleared by what
+/// a read or a write returns, never the other way round.
+#[derive(Debug)]
+pub(super) struct Transport {
+    pub(super) io: TcpStream,
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    /// An event said that the peer's side has ended. No edge will say so again, so that only a read that
+    /// finds the end may end the reading.
+    read_closed: bool,
+}
+
+/// The life of a stream.
+///
+/// ```text
+/// connect --> Dialing --> Open --> Closing --> dropped
+///                |  accept --^  |                 ^
+///                `--- failed ---+--- ended -------'
+/// ```
+#[derive(Debug)]
+pub(super) enum Phase {
+    Dialing(Dialing),
+    Open(Open),
+    Closing(Closing),
+}
+
+/// Waiting for a connection.
+#[derive(Debug)]
+pub(super) struct Dialing {
+    pub(super) peer: PeerId,
+    /// The addresses to try after this one.
+    pub(super) next: vec::IntoIter<SocketAddr>,
+}
+
+/// Connected, and the socket's.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) peer: PeerId,
+    /// The socket wants no input.
+    pub(super) paused: bool,
+    /// What was read and the socket did not take.
+    pub(super) rest: Bytes,
+    /// The socket has something to write.
+    pub(super) wants_write: bool,
+    /// Why writing ended while reading goes on, since what the peer sent before may still be there.
+    pub(super) write_failed: Option<Closed>,
+}
+
+/// The socket is done with it.
+#[derive(Debug)]
+pub(super) struct Closing {
+    last: Bytes,
+    /// `last` is written and our side shut down.
+    shut: bool,
+    /// Octets that may still be drained.
+    drain: usize,
+}
+
+/// What came of a read.
+#[derive(Debug)]
+pub(super) enum Received {
+    Octets(usize),
+    /// Nothing now; an event will tell.
+    Nothing,
+    Ended(Closed),
+}
+
+/// What came of a write.
+#[derive(Debug)]
+pub(super) enum Written {
+    Octets(usize),
+    /// No room now; an event will tell.
+    Blocked,
+    Failed(Closed),
+}
+
+/// What a closing stream waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Linger {
+    /// Room to write.
+    Writing,
+    /// The end of the peer's side.
+    Draining,
+    /// Nothing: drop it.
+    Over,
+}
+
+impl Stream {
+    /// A stream that has yet to connect.
+    pub(super) fn dialing(io: TcpStream, dialing: Dialing) -> Self {
+        Self::new(io, Phase::Dialing(dialing))
+    }
+
+    /// A stream that was accepted.
+    pub(super) fn open(io: TcpStream, peer: PeerId) -> Self {
+        let mut stream = Self::new(io, Phase::Open(Open::new(peer)));
+        // As a rule there is room, and if not, `WouldBlock` says so.
+        stream.transport.writable = true;
+        stream
+    }
+
+    fn new(io: TcpStream, phase: Phase) -> Self {
+        let transport = Transport { io, readable: false, writable: false, read_closed: false };
+        Self { transport, phase, queued: false, write_queued: false, deadline: None }
+    }
+
+    /// Returns whether a visit would find something to do without an event.
+    pub(super) fn has_input(&self) -> bool {
+        match &self.phase {
+            Phase::Dialing(_) => false,
+            Phase::Open(open) => !open.paused && (self.transport.readable || !open.rest.is_empty()),
+            Phase::Closing(closing) => closing.shut && self.transport.readable,
+        }
+    }
+
+    /// Returns whether there is something to write and room for it, as far as is known.
+    pub(super) fn has_output(&self) -> bool {
+        let wanted = match &self.phase {
+            Phase::Dialing(_) => false,
+            Phase::Open(open) => open.wants_write,
+            Phase::Closing(closing) => !closing.shut,
+        };
+        wanted && self.transport.writable
+    }
+}
+
+impl Transport {
+    /// Notes what an event says. It may say too much: that costs a call and no more.
+    pub(super) fn note(&mut self, event: &Event) {
+        let failed = event.is_error();
+        self.readable |= event.is_readable() || event.is_read_closed() || failed;
+        self.read_closed |= event.is_read_closed() || failed;
+        self.writable |= event.is_writable() || event.is_write_closed() || failed;
+    }
+
+    /// Reads once.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Received {
+        loop {
+            return match self.io.read(buffer) {
+                Ok(0) => Received::Ended(Closed::Eof),
+                Ok(octets) => {
+                    if SHORT_READ_EMPTIES && octets < buffer.len() && !self.read_closed {
+                        self.readable = false;
+                    }
+                    Received::Octets(octets)
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    Received::Nothing
+                }
+                Err(error) => Received::Ended(tcp::closed_by(&error)),
+            };
+        }
+    }
+
+    /// Writes once. There must be something in `slices`.
+    pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> Written {
+        loop {
+            return match self.io.write_vectored(slices) {
+                Ok(0) => Written::Failed(Closed::Failed("the system wrote nothing".into())),
+                Ok(octets) => Written::Octets(octets),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.writable = false;
+                    Written::Blocked
+                }
+                Err(error) => Written::Failed(tcp::closed_by(&error)),
+            };
+        }
+    }
+}
+
+impl Open {
+    pub(super) fn new(peer: PeerId) -> Self {
+        Self { peer, paused: false, rest: Bytes::new(), wants_write: false, write_failed: None }
+    }
+}
+
+impl Closing {
+    /// Prepares to write `last` and then to wait for the peer's end.
+    pub(super) fn new(last: Bytes) -> Self {
+        Self { last, shut: false, drain: DRAIN_OCTETS }
+    }
+
+    /// Returns whether our side is shut down.
+    pub(super) fn is_shut(&self) -> bool {
+        self.shut
+    }
+
+    /// Goes on as far as it goes without waiting.
+    pub(super) fn step(&mut self, transport: &mut Transport, buffer: &mut [u8]) -> Linger {
+        while !self.shut {
+            if self.last.is_empty() {
+                if transport.io.shutdown(Shutdown::Write).is_err() {
+                    return Linger::Over;
+                }
+                self.shut = true;
+            } else if !transport.writable {
+                return Linger::Writing;
+            } else {
+                match transport.write(&[IoSlice::new(&self.last)]) {
+                    Written::Octets(octets) => self.last.advance(octets.min(self.last.len())),
+                    Written::Blocked => return Linger::Writing,
+                    Written::Failed(_) => return Linger::Over,
+                }
+            }
+        }
+        while transport.readable {
+            match transport.read(buffer) {
+                Received::Nothing => break,
+                Received::Octets(octets) if octets < self.drain => self.drain -= octets,
+                Received::Octets(_) | Received::Ended(_) => return Linger::Over,
+            }
+        }
+        Linger::Draining
+    }
+}
