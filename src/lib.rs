@@ -8,6 +8,7 @@
 //! - [`conn`]: one connection as a state machine.
 //! - [`socket`]: many connections and one routing pattern, still without I/O.
 //! - [`relay`]: broadcast-except-sender on a ROUTER.
+//! - `net` (feature `net`, on by default): the mio engine, which puts a socket on TCP.
 
 #![no_std]
 
@@ -17,6 +18,8 @@ extern crate std;
 
 pub mod conn;
 pub mod message;
+#[cfg(feature = "net")]
+pub mod net;
 mod rand;
 pub mod relay;
 mod security;
@@ -26,6 +29,8 @@ pub mod wire;
 
 pub use conn::{Heartbeat, Identity, Limits, Mark};
 pub use message::Message;
+#[cfg(feature = "net")]
+pub use net::{Endpoint, Engine};
 pub use relay::{Relay, RelayEvent, RelayOptions, Slow};
 pub use socket::{Action, Cause, Event, Options, PeerId, SendError, Socket};
 pub use time::Instant;
