@@ -30,7 +30,7 @@ pub mod wire;
 pub use conn::{Heartbeat, Identity, Limits, Mark};
 pub use message::Message;
 #[cfg(feature = "net")]
-pub use net::{Endpoint, Engine};
+pub use net::{Dealer, Endpoint, Engine, Router};
 pub use relay::{Relay, RelayEvent, RelayOptions, Slow};
 pub use socket::{Action, Cause, Event, Options, PeerId, SendError, Socket};
 pub use time::Instant;

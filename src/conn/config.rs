@@ -78,6 +78,13 @@ impl Mark {
                 && within(self.octets, octets.saturating_add(more_octets))
     }
 
+    /// Room for several queues.
+    #[cfg(feature = "net")]
+    pub(crate) fn times(&self, queues: u64) -> Mark {
+        let times = |n: u32| u32::try_from(u64::from(n).saturating_mul(queues)).unwrap_or(u32::MAX);
+        Mark { messages: self.messages.map(times), octets: self.octets.map(|n| n.saturating_mul(queues)) }
+    }
+
     /// Half of it: where a queue that was full is open again.
     pub(crate) fn half(&self) -> Mark {
         Mark { messages: self.messages.map(|n| n / 2), octets: self.octets.map(|n| n / 2) }

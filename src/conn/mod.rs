@@ -20,6 +20,8 @@ pub use config::{Config, Heartbeat, Limits, Mark, PingWhom};
 pub use decoder::Credit;
 pub use error::{Error, Mismatch, Timeout, Violation};
 pub use identity::{Identity, IdentityError};
+#[cfg(feature = "net")]
+pub(crate) use send::ENTRY_OCTETS as QUEUE_ENTRY_OCTETS;
 pub(crate) use send::SendQueue;
 
 use crate::message::Message;

@@ -5,6 +5,7 @@
 
 mod endpoint;
 mod engine;
+mod handle;
 mod resolve;
 mod sources;
 mod stream;
@@ -13,4 +14,5 @@ mod wake;
 
 pub use endpoint::{Endpoint, EndpointError};
 pub use engine::{BindError, ConnectError, Engine, UnbindError};
+pub use handle::{Dealer, HandleEvent, HandleOptions, OpenError, PeerSummary, RecvError, Router};
 pub use tcp::TcpOptions;

@@ -68,6 +68,30 @@ impl Socket<Dealer> {
         Ok(())
     }
 
+    /// As `send`, for a message that there is room for by the caller's own reckoning.
+    #[cfg(feature = "net")]
+    pub(crate) fn send_reserved(&mut self, message: Message) {
+        if let Err(message) = self.pattern.offer(&mut self.core, message) {
+            self.pattern.waiting_octets += message.wire_len() as u64;
+            self.pattern.waiting.push_back(message);
+        }
+    }
+
+    /// Is some peer connected, on its way to be, or being dialled?
+    #[cfg(feature = "net")]
+    pub(crate) fn is_reachable(&self) -> bool {
+        self.core.living > 0
+    }
+
+    /// The messages and octets that are not sent: waiting in the socket, and in the queues of all peers.
+    #[cfg(feature = "net")]
+    pub(crate) fn unsent(&self) -> (u64, u64) {
+        let waiting = (self.pattern.waiting.len() as u64, self.pattern.waiting_octets);
+        self.peers()
+            .filter_map(|peer| self.peer(peer))
+            .fold(waiting, |(messages, octets), peer| (messages + peer.counts().queued, octets + peer.queued_octets()))
+    }
+
     /// The messages that wait for a peer to take them.
     pub fn waiting(&self) -> usize {
         self.pattern.waiting.len()

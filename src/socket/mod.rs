@@ -408,6 +408,12 @@ impl<P: Pattern> Socket<P> {
         self.core.peers.connected().iter().copied()
     }
 
+    /// A number that changes whenever a peer is connected or is not any more.
+    #[cfg(feature = "net")]
+    pub(crate) fn membership(&self) -> u64 {
+        self.core.peers.membership()
+    }
+
     /// The options that it was made with.
     pub fn options(&self) -> &Options {
         &self.core.options

@@ -78,6 +78,8 @@ pub(crate) struct Peers {
     slots: Slab<Slot>,
     /// Those whose handshake is complete, in no order.
     connected: Vec<PeerId>,
+    /// How often `connected` has changed.
+    membership: u64,
     generation: u32,
 }
 
@@ -141,12 +143,15 @@ impl Peers {
         let Some(slot) = self.get_mut(peer) else {
             return;
         };
-        match (slot.connected, connected) {
-            (None, true) => {
+        if slot.connected.is_some() == connected {
+            return;
+        }
+        match slot.connected {
+            None => {
                 slot.connected = Some(place);
                 self.connected.push(peer);
             }
-            (Some(place), false) => {
+            Some(place) => {
                 slot.connected = None;
                 self.connected.swap_remove(place);
                 let moved = self.connected.get(place).copied();
@@ -154,8 +159,13 @@ impl Peers {
                     slot.connected = Some(place);
                 }
             }
-            _ => {}
         }
+        self.membership += 1;
+    }
+
+    #[cfg(feature = "net")]
+    pub(crate) fn membership(&self) -> u64 {
+        self.membership
     }
 
     /// Those whose handshake is complete.

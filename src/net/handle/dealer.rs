@@ -1,0 +1,233 @@
+//! The blocking DEALER.
+
+use std::sync::Arc;
+use std::time::Duration;
+use std::vec::Vec;
+
+use super::desk::Wait;
+use super::router::{PeerSummary, charge};
+use super::worker::Side;
+use super::{Handle, HandleEvent, HandleOptions, OpenError, RecvError, seed, until};
+use crate::conn::Mark;
+use crate::message::Message;
+use crate::net::Endpoint;
+use crate::socket::{self, PeerId, SendError, Socket};
+
+/// A DEALER for programs without an event loop (RFC 28): it sends to its peers in turn, and receives from them in turn. A
+/// thread of its own does the I/O.
+///
+/// ```
+/// use zmio::{Dealer, Message, Router};
+///
+/// let dealer = Dealer::bind("tcp://127.0.0.1:0")?;
+/// dealer.close(None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Clones, threads and the end: as for [`Router`](super::Router).
+///
+/// # What may be lost
+///
+/// Messages that were written to a connection that then breaks, wholly or in part: the peer may have got them or not, so
+/// they are not sent again. What was not begun is sent as soon as a peer is there (RFC 28 allows both).
+#[derive(Clone, Debug)]
+pub struct Dealer {
+    handle: Arc<Handle<socket::Dealer>>,
+}
+
+impl Dealer {
+    /// A DEALER with the default options that dials `endpoint`, such as `tcp://localhost:5557`. Returns at once; messages
+    /// wait until it is connected, and it is dialled again whenever the connection ends.
+    pub fn connect(endpoint: &str) -> Result<Dealer, OpenError> {
+        let dealer = Dealer::open(HandleOptions::new())?;
+        dealer.dial(endpoint)?;
+        Ok(dealer)
+    }
+
+    /// A DEALER with the default options that listens at `endpoint`.
+    pub fn bind(endpoint: &str) -> Result<Dealer, OpenError> {
+        let dealer = Dealer::open(HandleOptions::new())?;
+        dealer.listen(endpoint)?;
+        Ok(dealer)
+    }
+
+    /// A DEALER that neither listens nor dials yet.
+    pub fn open(options: HandleOptions) -> Result<Dealer, OpenError> {
+        let ledger = Ledger { mark: options.socket.send_mark, connected: 0, reachable: false, messages: 0, octets: 0 };
+        let socket = Socket::dealer(options.socket.clone(), seed());
+        Ok(Dealer { handle: Arc::new(Handle::open(socket, ledger, &options)?) })
+    }
+
+    /// Dials one more peer.
+    pub fn dial(&self, endpoint: &str) -> Result<PeerId, OpenError> {
+        let peer = self.handle.connect(endpoint)?;
+        // Not only when the I/O thread has settled: the next call may be one that does not wait.
+        self.handle.desk.settle(|ledger| {
+            ledger.reachable = true;
+            true
+        });
+        Ok(peer)
+    }
+
+    /// Closes the connection to a peer, and dials it no more.
+    pub fn disconnect(&self, peer: PeerId) -> Result<(), OpenError> {
+        self.handle.disconnect(peer)
+    }
+
+    /// Listens at one more endpoint; returns the one that it got, with the port that the system chose for port 0.
+    pub fn listen(&self, endpoint: &str) -> Result<Endpoint, OpenError> {
+        self.handle.bind(endpoint)
+    }
+
+    /// Stops listening at an endpoint, as [`listen`](Dealer::listen) returned it. Connections that were accepted there stay.
+    pub fn unbind(&self, endpoint: &Endpoint) -> Result<(), OpenError> {
+        self.handle.unbind(endpoint)
+    }
+
+    /// The endpoints that are listened at.
+    pub fn local_endpoints(&self) -> Result<Vec<Endpoint>, OpenError> {
+        self.handle.local_endpoints()
+    }
+
+    /// Sends a message to the next peer that can take it, and waits if there is no room. Messages that were sent before a
+    /// peer is connected wait for it, up to the mark.
+    ///
+    /// # Errors
+    ///
+    /// [`Closing`](SendError::Closing) with the message, if the handle is closed.
+    pub fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.send_within(message.into(), Wait::Forever)
+    }
+
+    /// As [`send`](Dealer::send), but waits no longer than `timeout`: then the message comes back as
+    /// [`Full`](SendError::Full).
+    pub fn send_timeout(&self, message: impl Into<Message>, timeout: Duration) -> Result<(), SendError> {
+        self.send_within(message.into(), until(timeout))
+    }
+
+    /// As [`send`](Dealer::send), but does not wait.
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.send_within(message.into(), Wait::Not)
+    }
+
+    fn send_within(&self, message: Message, wait: Wait) -> Result<(), SendError> {
+        self.handle.desk.send(message, wait, Ledger::reserve)
+    }
+
+    /// Waits for a message. Peers take turns.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Closed`] when the handle is closed and all that had come was received.
+    pub fn recv(&self) -> Result<Message, RecvError> {
+        self.receive(Wait::Forever)
+    }
+
+    /// As [`recv`](Dealer::recv), but waits no longer than `timeout`.
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Message, RecvError> {
+        self.receive(until(timeout))
+    }
+
+    /// As [`recv`](Dealer::recv), but does not wait: [`RecvError::Timeout`] if there is nothing.
+    pub fn try_recv(&self) -> Result<Message, RecvError> {
+        self.receive(Wait::Not)
+    }
+
+    fn receive(&self, wait: Wait) -> Result<Message, RecvError> {
+        self.handle.receive(wait).map(|(_, message)| message)
+    }
+
+    /// The messages that come, until the handle is closed.
+    pub fn iter(&self) -> impl Iterator<Item = Message> + '_ {
+        std::iter::from_fn(|| self.recv().ok())
+    }
+
+    /// Waits for something to happen, up to `timeout`: peers that come and go, for instance. The last 1,024 events are
+    /// kept.
+    pub fn event_timeout(&self, timeout: Duration) -> Result<HandleEvent, RecvError> {
+        self.handle.event(until(timeout))
+    }
+
+    /// What has happened and was not taken yet.
+    pub fn events(&self) -> impl Iterator<Item = HandleEvent> + '_ {
+        std::iter::from_fn(|| self.handle.event(Wait::Not).ok())
+    }
+
+    /// The peers that are connected.
+    pub fn peers(&self) -> Result<Vec<PeerSummary>, OpenError> {
+        self.handle.peers()
+    }
+
+    /// Closes the socket for all clones: receives no more, sends what is queued for no longer than `linger` (`None`: as
+    /// long as it takes), and returns how many messages were not sent. Blocks until then.
+    pub fn close(&self, linger: Option<Duration>) -> u64 {
+        self.handle.close(linger)
+    }
+}
+
+/// What is on its way: on the desk, waiting in the socket, and in the queues of all peers together.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    mark: Mark,
+    /// Each connected peer adds room for one mark.
+    connected: u64,
+    /// Some peer is connected or being dialled.
+    reachable: bool,
+    messages: u64,
+    octets: u64,
+}
+
+impl Ledger {
+    fn reserve(&mut self, message: Message) -> Result<((), Message), SendError> {
+        let octets = charge(&message);
+        let room = self.mark.times(self.connected.max(1));
+        if !self.reachable || !room.admits(self.messages, self.octets, 1, octets) {
+            return Err(SendError::Full(message));
+        }
+        self.messages += 1;
+        self.octets += octets;
+        Ok(((), message))
+    }
+}
+
+/// What the I/O thread has passed on and not yet seen leave.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    messages: u64,
+    octets: u64,
+    membership: u64,
+    reachable: bool,
+}
+
+impl Side for socket::Dealer {
+    type To = ();
+    type From = ();
+    type Ledger = Ledger;
+    type Books = Books;
+
+    fn pass(socket: &mut Socket<Self>, books: &mut Books, (): (), message: Message) -> Option<PeerId> {
+        books.messages += 1;
+        books.octets += charge(&message);
+        socket.send_reserved(message);
+        None
+    }
+
+    fn from(_: &Socket<Self>, _: PeerId) {}
+
+    fn is_settled(socket: &Socket<Self>, books: &Books) -> bool {
+        books.messages == 0 && books.membership == socket.membership() && books.reachable == socket.is_reachable()
+    }
+
+    fn settle(socket: &Socket<Self>, books: &mut Books, ledger: &mut Ledger) -> bool {
+        let (messages, octets) = socket.unsent();
+        let grown = books.membership != socket.membership();
+        (books.membership, books.reachable) = (socket.membership(), socket.is_reachable());
+        ledger.connected = socket.peers().len() as u64;
+        ledger.reachable = books.reachable;
+        ledger.messages = (ledger.messages + messages).saturating_sub(books.messages);
+        ledger.octets = (ledger.octets + octets).saturating_sub(books.octets);
+        let freed = messages < books.messages;
+        (books.messages, books.octets) = (messages, octets);
+        freed || grown
+    }
+}

@@ -1,0 +1,330 @@
+//! The desk between the program's threads and the I/O thread: each side leaves batches for the other.
+//!
+//! Two trays, each behind its own lock, which is held for moments only. The other side is woken when a tray that was
+//! empty is not any more, and only if somebody waits for it.
+
+use std::boxed::Box;
+use std::collections::VecDeque;
+use std::fmt;
+use std::mem;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use std::vec::Vec;
+
+use mio::Waker;
+
+use super::worker::Side;
+use super::{HandleEvent, RecvError};
+use crate::message::Message;
+use crate::net::Engine;
+use crate::socket::SendError;
+
+/// How many messages lie ready for the program. The others wait in the socket, where they count for their peer.
+const READY_MESSAGES: usize = 1_024;
+
+/// And how many octets, unless one message has more.
+const READY_OCTETS: usize = 1 << 20;
+
+/// Events that nobody takes are forgotten beyond this, the oldest first.
+const EVENTS: usize = 1_024;
+
+/// Something that the I/O thread is to do.
+pub(super) type Order<S> = Box<dyn FnOnce(&mut Engine<S>) + Send>;
+
+/// How long a call may wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wait {
+    Not,
+    Until(Instant),
+    Forever,
+}
+
+pub(super) struct Desk<S: Side> {
+    out: Mutex<Out<S>>,
+    /// There is room again for somebody who waits to send, or the end has come.
+    room: Condvar,
+    ready: Mutex<Ready<S>>,
+    /// There is something for somebody who waits to receive, or the end has come.
+    came: Condvar,
+    waker: Waker,
+}
+
+/// What the program leaves for the I/O thread.
+pub(super) struct Out<S: Side> {
+    pub(super) messages: Vec<(S::To, Message)>,
+    pub(super) orders: Vec<Order<S>>,
+    /// How much may still be sent to whom.
+    pub(super) ledger: S::Ledger,
+    /// The I/O thread waits in its poll, and has to be woken.
+    asleep: bool,
+    waiting: usize,
+    close: Option<Option<Duration>>,
+    /// The I/O thread has ended, with so many messages not sent.
+    end: Option<u64>,
+}
+
+/// What the I/O thread leaves for the program.
+struct Ready<S: Side> {
+    messages: VecDeque<(S::From, Message)>,
+    octets: usize,
+    events: VecDeque<HandleEvent>,
+    /// The I/O thread has more than there was room for.
+    stalled: bool,
+    waiting: usize,
+    ended: bool,
+}
+
+impl<S: Side> Ready<S> {
+    /// Half of it is free.
+    fn has_room(&self) -> bool {
+        self.messages.len() <= READY_MESSAGES / 2 && self.octets <= READY_OCTETS / 2
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whoever panicked with it held it only to move things.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for `condition`, no longer than `wait` allows; whether it may have come true.
+fn pause<'a, T>(condition: &Condvar, guard: MutexGuard<'a, T>, wait: Wait) -> (MutexGuard<'a, T>, bool) {
+    match wait {
+        Wait::Not => (guard, false),
+        Wait::Forever => (condition.wait(guard).unwrap_or_else(PoisonError::into_inner), true),
+        Wait::Until(end) => {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return (guard, false);
+            }
+            let (guard, _) = condition.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner);
+            (guard, true)
+        }
+    }
+}
+
+impl<S: Side> Desk<S> {
+    pub(super) fn new(ledger: S::Ledger, waker: Waker) -> Desk<S> {
+        Desk {
+            out: Mutex::new(Out {
+                messages: Vec::new(),
+                orders: Vec::new(),
+                ledger,
+                asleep: false,
+                waiting: 0,
+                close: None,
+                end: None,
+            }),
+            room: Condvar::new(),
+            ready: Mutex::new(Ready {
+                messages: VecDeque::new(),
+                octets: 0,
+                events: VecDeque::new(),
+                stalled: false,
+                waiting: 0,
+                ended: false,
+            }),
+            came: Condvar::new(),
+            waker,
+        }
+    }
+
+    /// Leaves a message for the I/O thread, as soon as `reserve` finds that there is room for it.
+    pub(super) fn send(
+        &self,
+        mut message: Message,
+        wait: Wait,
+        reserve: impl Fn(&mut S::Ledger, Message) -> Result<(S::To, Message), SendError>,
+    ) -> Result<(), SendError> {
+        let mut out = lock(&self.out);
+        loop {
+            if out.close.is_some() || out.end.is_some() {
+                return Err(SendError::Closing(message));
+            }
+            message = match reserve(&mut out.ledger, message) {
+                Ok(item) => {
+                    out.messages.push(item);
+                    break;
+                }
+                Err(SendError::Full(message)) => message,
+                Err(error) => return Err(error),
+            };
+            out.waiting += 1;
+            let again;
+            (out, again) = pause(&self.room, out, wait);
+            out.waiting -= 1;
+            if !again {
+                return Err(SendError::Full(message));
+            }
+        }
+        self.wake(out);
+        Ok(())
+    }
+
+    /// Leaves an order for the I/O thread; not if that has ended.
+    pub(super) fn order(&self, order: Order<S>) -> bool {
+        let mut out = lock(&self.out);
+        if out.end.is_some() {
+            return false;
+        }
+        out.orders.push(order);
+        self.wake(out);
+        true
+    }
+
+    /// Wakes the I/O thread if it sleeps; once per sleep.
+    fn wake(&self, mut out: MutexGuard<'_, Out<S>>) {
+        let asleep = mem::replace(&mut out.asleep, false);
+        drop(out);
+        if asleep {
+            self.ring();
+        }
+    }
+
+    fn ring(&self) {
+        // It cannot fail but for want of memory in the system; the next one that rings tries again.
+        let _ = self.waker.wake();
+    }
+
+    /// Tells the I/O thread to close, waits for its end, and says how many messages were not sent.
+    pub(super) fn close(&self, linger: Option<Duration>) -> u64 {
+        let mut out = lock(&self.out);
+        if out.close.is_none() {
+            out.close = Some(linger);
+            let asleep = mem::replace(&mut out.asleep, false);
+            self.room.notify_all();
+            if asleep {
+                self.ring();
+            }
+        }
+        loop {
+            if let Some(unsent) = out.end {
+                return unsent;
+            }
+            out = self.room.wait(out).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The next message.
+    pub(super) fn receive(&self, wait: Wait) -> Result<(S::From, Message), RecvError> {
+        self.take(wait, |ready| {
+            let (from, message) = ready.messages.pop_front()?;
+            ready.octets -= message.wire_len();
+            Some((from, message))
+        })
+    }
+
+    /// The next event that is not a message.
+    pub(super) fn event(&self, wait: Wait) -> Result<HandleEvent, RecvError> {
+        self.take(wait, |ready| ready.events.pop_front())
+    }
+
+    fn take<T>(&self, wait: Wait, take: impl Fn(&mut Ready<S>) -> Option<T>) -> Result<T, RecvError> {
+        let mut ready = lock(&self.ready);
+        loop {
+            if let Some(item) = take(&mut ready) {
+                let resume = ready.stalled && ready.has_room();
+                ready.stalled &= !resume;
+                drop(ready);
+                if resume {
+                    self.wake(lock(&self.out));
+                }
+                return Ok(item);
+            }
+            if ready.ended {
+                return Err(RecvError::Closed);
+            }
+            ready.waiting += 1;
+            let again;
+            (ready, again) = pause(&self.came, ready, wait);
+            ready.waiting -= 1;
+            if !again {
+                return Err(RecvError::Timeout);
+            }
+        }
+    }
+
+    // The side of the I/O thread.
+
+    /// Is there anything to do? If not, whoever brings something rings.
+    pub(super) fn fall_asleep(&self) -> bool {
+        let mut out = lock(&self.out);
+        out.asleep = out.messages.is_empty() && out.orders.is_empty() && out.close.is_none();
+        out.asleep
+    }
+
+    /// Takes what the program left, and leaves the empty `messages` in its place.
+    pub(super) fn collect(&self, messages: &mut Vec<(S::To, Message)>) -> (Vec<Order<S>>, Option<Option<Duration>>) {
+        let mut out = lock(&self.out);
+        out.asleep = false;
+        mem::swap(messages, &mut out.messages);
+        (mem::take(&mut out.orders), out.close)
+    }
+
+    /// Corrects the ledger; `settle` says whether anybody has room who had none.
+    pub(super) fn settle(&self, settle: impl FnOnce(&mut S::Ledger) -> bool) {
+        let mut out = lock(&self.out);
+        if settle(&mut out.ledger) && out.waiting > 0 {
+            self.room.notify_all();
+        }
+    }
+
+    /// How many messages and octets the program takes now.
+    pub(super) fn appetite(&self) -> (usize, usize) {
+        let ready = lock(&self.ready);
+        (READY_MESSAGES.saturating_sub(ready.messages.len()), READY_OCTETS.saturating_sub(ready.octets))
+    }
+
+    /// Is there room for much more than one message? To be asked after `fall_asleep`: whoever makes room later rings.
+    pub(super) fn has_room(&self) -> bool {
+        lock(&self.ready).has_room()
+    }
+
+    /// Lays messages and events ready. If there are `more`, the I/O thread is to be woken when there is room.
+    pub(super) fn lay_out(
+        &self,
+        messages: &mut VecDeque<(S::From, Message)>,
+        events: &mut Vec<HandleEvent>,
+        more: bool,
+    ) {
+        let news = !messages.is_empty() || !events.is_empty();
+        let octets: usize = messages.iter().map(|(_, message)| message.wire_len()).sum();
+        let mut ready = lock(&self.ready);
+        ready.octets += octets;
+        if ready.messages.is_empty() {
+            mem::swap(&mut ready.messages, messages);
+        } else {
+            ready.messages.append(messages);
+        }
+        for event in events.drain(..) {
+            if ready.events.len() == EVENTS {
+                ready.events.pop_front();
+            }
+            ready.events.push_back(event);
+        }
+        ready.stalled = more;
+        // Those who wait for a message and those who wait for an event wait at the same place.
+        if ready.waiting > 0 && news {
+            self.came.notify_all();
+        }
+    }
+
+    /// The I/O thread is at its end: every call that waits returns, and none waits any more.
+    pub(super) fn end(&self, unsent: u64) {
+        let mut out = lock(&self.out);
+        out.end = Some(unsent + out.messages.len() as u64);
+        out.messages.clear();
+        // Whoever asked something is told by the loss of the question.
+        let orders = mem::take(&mut out.orders);
+        drop(out);
+        drop(orders);
+        lock(&self.ready).ended = true;
+        self.room.notify_all();
+        self.came.notify_all();
+    }
+}
+
+impl<S: Side> fmt::Debug for Desk<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Desk").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,182 @@
+//! Blocking handles: a [`Router`] and a [`Dealer`] for programs that have no event loop.
+//!
+//! Behind each stands one thread that does all the I/O, so heartbeats, re-dialling and writing go on while the program
+//! computes. The program and that thread hand whole batches to each other; neither polls by a timer, and a handle that
+//! is idle costs no processor time.
+
+mod dealer;
+mod desk;
+mod options;
+mod router;
+mod worker;
+
+pub use dealer::Dealer;
+pub use options::HandleOptions;
+pub use router::{PeerSummary, Router};
+
+use std::boxed::Box;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use std::vec::Vec;
+
+use self::desk::{Desk, Wait};
+use self::worker::{Side, Worker};
+use crate::message::Message;
+use crate::net::{BindError, ConnectError, Endpoint, EndpointError, Engine, UnbindError};
+use crate::socket::{Event, PeerId, Socket};
+
+/// Why a handle could not be opened, or told to listen or dial.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The endpoint cannot be read.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// It cannot be listened at.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// It cannot be dialled.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// It is not listened at.
+    #[error(transparent)]
+    Unbind(#[from] UnbindError),
+    /// The I/O thread, or what it waits with, could not be made.
+    #[error("the I/O thread cannot be started: {0}")]
+    Start(#[source] io::Error),
+    /// The handle was closed, or its I/O thread has failed.
+    #[error("the handle is closed")]
+    Closed,
+}
+
+/// Why nothing was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// Nothing came in time.
+    #[error("nothing came in time")]
+    Timeout,
+    /// The handle was closed, or its I/O thread has failed; nothing will come any more.
+    #[error("the handle is closed")]
+    Closed,
+}
+
+/// What happened behind a handle, besides messages.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum HandleEvent {
+    /// Something happened to a peer, or to all of them.
+    Socket(Event),
+    /// Messages were sent to a peer that was connected then, and whose connection ended before they were
+    /// queued. They are lost.
+    Overtaken {
+        /// The peer.
+        peer: PeerId,
+        /// How many messages.
+        messages: u64,
+    },
+}
+
+/// What both handles have in common: the thread, and the desk over which things are handed.
+#[derive(Debug)]
+struct Handle<S: Side> {
+    desk: Arc<Desk<S>>,
+    linger: Duration,
+    thread: std::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+impl<S: Side> Handle<S> {
+    fn open(socket: Socket<S>, ledger: S::Ledger, options: &HandleOptions) -> Result<Handle<S>, OpenError> {
+        let (worker, desk) = Worker::new(socket, ledger, options).map_err(OpenError::Start)?;
+        let thread = std::thread::Builder::new().name("zmio-io".into()).spawn(move || worker.run());
+        let thread = std::sync::Mutex::new(Some(thread.map_err(OpenError::Start)?));
+        Ok(Handle { desk, linger: options.linger, thread })
+    }
+
+    /// Lets the I/O thread do something with the engine, and waits for the outcome.
+    fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Engine<S>) -> T + Send + 'static,
+    ) -> Result<T, OpenError> {
+        let (answer, answered) = mpsc::channel();
+        let asked = self.desk.order(Box::new(move |engine| {
+            // Nobody waits any more if the thread that asked has panicked.
+            let _ = answer.send(question(engine));
+        }));
+        if !asked {
+            return Err(OpenError::Closed);
+        }
+        // If the I/O thread ends first, it drops the question and with it the sender.
+        answered.recv().map_err(|_| OpenError::Closed)
+    }
+
+    fn bind(&self, endpoint: &str) -> Result<Endpoint, OpenError> {
+        let endpoint: Endpoint = endpoint.parse()?;
+        Ok(self.ask(move |engine| engine.bind(&endpoint))??)
+    }
+
+    fn connect(&self, endpoint: &str) -> Result<PeerId, OpenError> {
+        let endpoint: Endpoint = endpoint.parse()?;
+        Ok(self.ask(move |engine| engine.connect(&endpoint))??)
+    }
+
+    fn unbind(&self, endpoint: &Endpoint) -> Result<(), OpenError> {
+        let endpoint = endpoint.clone();
+        Ok(self.ask(move |engine| engine.unbind(&endpoint))??)
+    }
+
+    fn disconnect(&self, peer: PeerId) -> Result<(), OpenError> {
+        self.ask(move |engine| engine.disconnect(peer))
+    }
+
+    fn local_endpoints(&self) -> Result<Vec<Endpoint>, OpenError> {
+        self.ask(|engine| engine.local_endpoints().cloned().collect())
+    }
+
+    fn peers(&self) -> Result<Vec<PeerSummary>, OpenError> {
+        self.ask(|engine| {
+            let socket = engine.socket();
+            let peers = socket.peers().filter_map(|peer| Some((peer, socket.peer(peer)?)));
+            peers.map(|(peer, view)| PeerSummary::new(peer, view)).collect()
+        })
+    }
+
+    fn receive(&self, wait: Wait) -> Result<(S::From, Message), RecvError> {
+        self.desk.receive(wait)
+    }
+
+    fn event(&self, wait: Wait) -> Result<HandleEvent, RecvError> {
+        self.desk.event(wait)
+    }
+
+    /// Closes and waits for the end; the number of messages that were not sent.
+    fn close(&self, linger: Option<Duration>) -> u64 {
+        let unsent = self.desk.close(linger);
+        let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // It has said how it ended on the desk.
+            let _ = thread.join();
+        }
+        unsent
+    }
+}
+
+impl<S: Side> Drop for Handle<S> {
+    fn drop(&mut self) {
+        self.close(Some(self.linger));
+    }
+}
+
+/// A point in time after so long, or never, if that is too far.
+fn until(timeout: Duration) -> Wait {
+    Instant::now().checked_add(timeout).map_or(Wait::Forever, Wait::Until)
+}
+
+/// A seed that differs from process to process and from handle to handle.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0)
+}

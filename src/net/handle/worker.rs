@@ -1,0 +1,191 @@
+//! The I/O thread of a handle.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use std::vec::Vec;
+
+use mio::{Events, Poll, Token, Waker};
+
+use super::desk::Desk;
+use super::{HandleEvent, HandleOptions};
+use crate::message::Message;
+use crate::net::Engine;
+use crate::socket::{Event, Pattern, PeerId, Socket};
+
+/// The token of the waker; the engine has all below.
+const WAKER: usize = usize::MAX;
+
+/// Events taken from the system at once.
+const EVENTS: usize = 1_024;
+
+/// What differs between the handles: where a message goes, and how it is known whether there is room.
+pub(super) trait Side: Pattern + Send + Sized + 'static {
+    /// Where a message goes.
+    type To: Send;
+    /// Who a message came from.
+    type From: Send;
+    /// How much may still be sent to whom, for the program's threads.
+    type Ledger: Send;
+    /// What has been passed to the socket, for the I/O thread.
+    type Books: Send + Default;
+
+    /// Passes a message on to the socket. Room was reserved for it; if its peer is gone since, that peer is returned.
+    fn pass(socket: &mut Socket<Self>, books: &mut Self::Books, to: Self::To, message: Message) -> Option<PeerId>;
+
+    /// Who this peer is to the program.
+    fn from(socket: &Socket<Self>, peer: PeerId) -> Self::From;
+
+    /// Corrects the ledger by what the socket has sent since; whether somebody has room who had none.
+    fn settle(socket: &Socket<Self>, books: &mut Self::Books, ledger: &mut Self::Ledger) -> bool;
+
+    /// Is there anything to settle?
+    fn is_settled(socket: &Socket<Self>, books: &Self::Books) -> bool;
+}
+
+pub(super) struct Worker<S: Side> {
+    poll: Poll,
+    engine: Engine<S>,
+    desk: Arc<Desk<S>>,
+    books: S::Books,
+    /// The empty batch to be exchanged for a full one.
+    batch: Vec<(S::To, Message)>,
+    messages: VecDeque<(S::From, Message)>,
+    events: Vec<HandleEvent>,
+    closing: bool,
+}
+
+/// Tells the program when the thread ends, even if it ends by a panic.
+struct Farewell<S: Side> {
+    desk: Arc<Desk<S>>,
+    unsent: u64,
+}
+
+impl<S: Side> Drop for Farewell<S> {
+    fn drop(&mut self) {
+        self.desk.end(self.unsent);
+    }
+}
+
+impl<S: Side> Worker<S> {
+    pub(super) fn new(
+        socket: Socket<S>,
+        ledger: S::Ledger,
+        options: &HandleOptions,
+    ) -> io::Result<(Worker<S>, Arc<Desk<S>>)> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), Token(WAKER))?;
+        let engine = Engine::new(poll.registry(), 0..WAKER, socket, options.tcp.clone())?;
+        let desk = Arc::new(Desk::new(ledger, waker));
+        let worker = Worker {
+            poll,
+            engine,
+            desk: Arc::clone(&desk),
+            books: S::Books::default(),
+            batch: Vec::new(),
+            messages: VecDeque::new(),
+            events: Vec::new(),
+            closing: false,
+        };
+        Ok((worker, desk))
+    }
+
+    /// Works until the handle is closed and what it left is sent, or the linger is over.
+    pub(super) fn run(mut self) {
+        let mut farewell = Farewell { desk: Arc::clone(&self.desk), unsent: 0 };
+        let mut events = Events::with_capacity(EVENTS);
+        while !self.engine.is_closed() {
+            let timeout = if self.may_sleep() { self.engine.timeout() } else { Some(Duration::ZERO) };
+            match self.poll.poll(&mut events, timeout) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // The poll itself is broken; there is no way to go on.
+                Err(_) => return,
+            }
+            self.engine.process(&events);
+            self.collect();
+            self.deliver();
+            self.engine.flush();
+            self.settle();
+        }
+        farewell.unsent = self.deliver_all();
+    }
+
+    /// Nothing to do, as far as the program is concerned? Whoever brings something from now on rings.
+    fn may_sleep(&self) -> bool {
+        self.desk.fall_asleep() && !(self.engine.socket().has_events() && self.desk.has_room())
+    }
+
+    fn collect(&mut self) {
+        let mut batch = std::mem::take(&mut self.batch);
+        let (orders, close) = self.desk.collect(&mut batch);
+        for (to, message) in batch.drain(..) {
+            if let Some(peer) = S::pass(self.engine.socket_mut(), &mut self.books, to, message) {
+                self.overtaken(peer);
+            }
+        }
+        self.batch = batch;
+        for order in orders {
+            order(&mut self.engine);
+        }
+        if let (Some(linger), false) = (close, self.closing) {
+            self.closing = true;
+            self.engine.close(linger);
+        }
+    }
+
+    /// A message for a peer that was there when it was sent, and is not any more.
+    fn overtaken(&mut self, gone: PeerId) {
+        if let Some(HandleEvent::Overtaken { peer, messages }) = self.events.last_mut() {
+            if *peer == gone {
+                *messages += 1;
+                return;
+            }
+        }
+        self.events.push(HandleEvent::Overtaken { peer: gone, messages: 1 });
+    }
+
+    /// Lays ready as much as the program takes. The rest waits in the socket, where it holds its senders back.
+    fn deliver(&mut self) {
+        let (mut messages, mut octets) = self.desk.appetite();
+        while messages > 0 && octets > 0 {
+            let Some(event) = self.engine.poll_event() else {
+                break;
+            };
+            if let Event::Message { peer, message } = event {
+                messages -= 1;
+                octets = octets.saturating_sub(message.wire_len());
+                self.messages.push_back((S::from(self.engine.socket(), peer), message));
+            } else {
+                self.events.push(HandleEvent::Socket(event));
+            }
+        }
+        let more = self.engine.socket().has_events();
+        self.desk.lay_out(&mut self.messages, &mut self.events, more);
+    }
+
+    /// At the end: all that is left, and how many messages were not sent.
+    fn deliver_all(&mut self) -> u64 {
+        let mut lost = 0;
+        while let Some(event) = self.engine.poll_event() {
+            match event {
+                Event::Closed { unsent } => lost = unsent,
+                Event::Message { peer, message } => {
+                    self.messages.push_back((S::from(self.engine.socket(), peer), message));
+                }
+                event => self.events.push(HandleEvent::Socket(event)),
+            }
+        }
+        self.desk.lay_out(&mut self.messages, &mut self.events, false);
+        lost
+    }
+
+    fn settle(&mut self) {
+        let socket = self.engine.socket();
+        if !S::is_settled(socket, &self.books) {
+            let books = &mut self.books;
+            self.desk.settle(|ledger| S::settle(socket, books, ledger));
+        }
+    }
+}
