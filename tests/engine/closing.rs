@@ -132,7 +132,7 @@ fn a_closed_engine_has_sent_what_was_queued_and_takes_no_more() {
     dealer.engine.close(None);
     net.until("it is closed", |net| net.dealers[0].engine.is_closed());
     assert!(matches!(net.dealers[0].events.last(), Some(Event::Closed { unsent: 0 })));
-    net.until("all came", |net| net.routers[0].messages().len() == 500);
+    net.until("all came", |net| net.routers[0].message_count() == 500);
 
     let router = &mut net.routers[0].engine;
     router.close(Some(Duration::ZERO));

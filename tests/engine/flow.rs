@@ -24,7 +24,7 @@ fn a_peer_is_not_read_while_the_application_does_not_receive_and_loses_nothing()
     let mut net = Loop::new();
     let mark = Mark { messages: Some(10), octets: None };
     let endpoint = net.router(Options::new().receive_mark(mark)).bind("tcp://127.0.0.1:0");
-    net.routers[0].receives = false;
+    net.routers[0].stop_receiving();
     let raw = net.raw(&endpoint);
     raw.greet("DEALER");
     // More than the buffers of both systems hold.
@@ -33,9 +33,9 @@ fn a_peer_is_not_read_while_the_application_does_not_receive_and_loses_nothing()
     net.until_quiet();
     assert!(net.raws[0].blocked && !net.raws[0].has_written_all());
 
-    net.routers[0].receives = true;
+    net.routers[0].start_receiving();
     // The pieces are then read without an event for each of them.
-    net.until("all came", |net| net.routers[0].messages().len() == 20_000);
+    net.until("all came", |net| net.routers[0].message_count() == 20_000);
     assert!(numbers(&net, 0).into_iter().eq(0..20_000));
 }
 
@@ -44,14 +44,14 @@ fn what_was_read_and_not_taken_is_taken_after_the_pause_without_another_octet() 
     let mut net = Loop::new();
     let mark = Mark { messages: Some(10), octets: None };
     let endpoint = net.router(Options::new().receive_mark(mark)).bind("tcp://127.0.0.1:0");
-    net.routers[0].receives = false;
+    net.routers[0].stop_receiving();
     let raw = net.raw(&endpoint);
     raw.greet("DEALER");
     raw.send(&numbered(0, 500, 4));
     net.until("all is written", |net| net.raws[0].has_written_all());
     net.raws[0].shutdown();
     net.until_quiet();
-    net.routers[0].receives = true;
+    net.routers[0].start_receiving();
     net.until("it is gone", |net| matches!(net.routers[0].events.last(), Some(Event::Disconnected(_))));
     assert!(numbers(&net, 0).into_iter().eq(0..500));
 }
@@ -67,7 +67,7 @@ fn a_peer_that_floods_does_not_starve_another() {
     net.until("both are connected", |net| net.routers[0].connected().len() == 2);
     let flood = octets::frame(0, &[0; 50_000]).repeat(2000);
     net.raws[0].send(&flood);
-    net.until("the flood runs", |net| net.routers[0].messages().len() > 10);
+    net.until("the flood runs", |net| net.routers[0].message_count() > 10);
 
     net.raws[1].send(&octets::frame(0, b"me too"));
     let heard = |net: &Loop| net.routers[0].messages().iter().any(|(_, body)| body == b"me too");
@@ -86,7 +86,6 @@ fn a_turn_reads_about_its_budget_and_goes_on_in_the_next() {
     let mut net = Loop::new();
     let budget = TcpOptions::new().turn_octets(64 * 1024);
     let endpoint = net.router_with(Options::new(), 100, budget).bind("tcp://127.0.0.1:0");
-    net.routers[0].receives = true;
     for _ in 0..8 {
         net.raw(&endpoint).greet("DEALER");
     }
@@ -97,7 +96,7 @@ fn a_turn_reads_about_its_budget_and_goes_on_in_the_next() {
     }
     let mut before = 0;
     net.until("all is received", |net| {
-        let now = net.routers[0].messages().len();
+        let now = net.routers[0].message_count();
         assert!((now - before) * 10_000 <= 3 * 64 * 1024, "{} messages in one turn", now - before);
         before = now;
         now == 160

@@ -36,8 +36,7 @@ pub(crate) struct Loop {
 pub(crate) struct Node<P: Pattern> {
     pub(crate) engine: Engine<P>,
     pub(crate) events: Vec<Event>,
-    /// Whether events are taken at all.
-    pub(crate) receives: bool,
+    receives: bool,
 }
 
 /// A peer made of octets alone.
@@ -186,17 +185,38 @@ impl<P: Pattern> Node<P> {
         })
     }
 
+    /// How many messages came so far.
+    pub(crate) fn message_count(&self) -> usize {
+        self.events.iter().filter(|event| matches!(event, Event::Message { .. })).count()
+    }
+
     /// What `pick` takes of all events so far.
     pub(crate) fn pick<T>(&self, pick: impl FnMut(&Event) -> Option<T>) -> Vec<T> {
         self.events.iter().filter_map(pick).collect()
     }
 
+    /// Takes no events from now on.
+    pub(crate) fn stop_receiving(&mut self) {
+        self.receives = false;
+    }
+
+    /// Takes events again, those that wait first.
+    pub(crate) fn start_receiving(&mut self) {
+        self.receives = true;
+        self.receive();
+        self.engine.flush();
+    }
+
+    fn receive(&mut self) {
+        while let Some(event) = self.engine.poll_event() {
+            self.events.push(event);
+        }
+    }
+
     fn turn(&mut self, events: &Events) {
         self.engine.process(events);
         if self.receives {
-            while let Some(event) = self.engine.poll_event() {
-                self.events.push(event);
-            }
+            self.receive();
         }
         self.engine.flush();
     }

@@ -26,7 +26,7 @@ pub(super) struct Acceptance {
     pub(super) stopped: bool,
     /// Out of descriptors, memory or tokens: the next try.
     pub(super) retry_at: Option<Instant>,
-    /// The shortage was reported. Over with the next success.
+    /// The shortage was reported. It is over when all who waited are accepted; a single success may be the last again.
     short: bool,
     /// The engine is closing, for good.
     pub(super) closed: bool,
@@ -58,7 +58,6 @@ impl<P: Pattern> Engine<P> {
             };
             match listener.io.accept() {
                 Ok((io, address)) => {
-                    self.acceptance.short = false;
                     let address = tcp::canonical(address);
                     // Refused connections close as they are dropped.
                     let Ok(peer) = self.socket.accept(self.now, address) else {
@@ -69,6 +68,7 @@ impl<P: Pattern> Engine<P> {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     listener.ready = false;
+                    self.acceptance.short = false;
                     return false;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
