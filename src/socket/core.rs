@@ -252,6 +252,22 @@ impl Core {
         }
     }
 
+    /// After a queue was made shorter without `sent`: a driver that finds nothing to write says nothing, so it is to be
+    /// told of what comes next. Is somebody to hear of the room?
+    pub(crate) fn note_discarded(&mut self, peer: PeerId) -> bool {
+        let Some(slot) = self.peers.get_mut(peer) else {
+            return false;
+        };
+        let Some(queue) = slot.conn.as_ref().map(Connection::queue) else {
+            return false;
+        };
+        if queue.is_empty() {
+            slot.transmitting = false;
+            self.transmits.retain(|waiting| *waiting != peer);
+        }
+        queue.has_room() && core::mem::take(&mut slot.blocked)
+    }
+
     /// Keeps the set of peers at their mark, after a change to a send queue.
     pub(crate) fn note_fullness(&mut self, peer: PeerId) {
         let queue = self.peers.get(peer).and_then(|slot| slot.conn.as_ref()).map(Connection::queue);

@@ -48,9 +48,11 @@ impl Socket<Router> {
     /// As [`send`](Socket::send), but drops and counts a message that cannot be queued, as libzmq's ROUTER does by default. Says
     /// whether it was queued.
     pub fn send_lossy(&mut self, peer: PeerId, message: Message) -> bool {
+        // An earlier `send` that came back full is still to hear of room; this one is not.
+        let blocked = self.core.peers.get(peer).is_some_and(|slot| slot.blocked);
         let queued = self.send(peer, message).is_ok();
         if let (false, Some(slot)) = (queued, self.core.peers.get_mut(peer)) {
-            slot.blocked = false;
+            slot.blocked = blocked;
             slot.counts.dropped += 1;
         }
         queued
@@ -131,6 +133,9 @@ fn discard_queue(core: &mut Core, peer: PeerId) {
         slot.counts.dropped += queue.map_or(0, SendQueue::discard_unsent);
     }
     core.note_fullness(peer);
+    if core.note_discarded(peer) {
+        core.notices.push_back(Event::Writable { peer: Some(peer) });
+    }
 }
 
 impl Routing for Router {
