@@ -341,11 +341,7 @@ impl<P: Pattern> Socket<P> {
         };
         let queue = conn.queue_mut();
         let freed = queue.sent(octets);
-        let drained = queue.is_empty();
         let room = slot.blocked && queue.has_room();
-        if drained {
-            slot.transmitting = false;
-        }
         if freed {
             self.core.note_fullness(peer);
         }
@@ -355,8 +351,14 @@ impl<P: Pattern> Socket<P> {
             }
             self.pattern.room(&mut self.core, peer);
         }
-        if drained && self.core.closing.is_some() {
-            self.finish(now, peer);
+        // Only now: what a pattern has just put into the room is gathered by a driver that is writing anyway.
+        let slot = self.core.peers.get_mut(peer);
+        let drained = slot.filter(|slot| slot.conn.as_ref().is_some_and(|conn| conn.queue().is_empty()));
+        if let Some(slot) = drained {
+            slot.transmitting = false;
+            if self.core.closing.is_some() {
+                self.finish(now, peer);
+            }
         }
     }
 
