@@ -35,3 +35,8 @@ pub use relay::{Relay, RelayEvent, RelayOptions, Slow};
 pub use socket::{Action, Cause, Event, Options, PeerId, SendError, Socket};
 pub use time::Instant;
 pub use wire::SocketType;
+
+/// The README's examples, so that they are compiled with the tests.
+#[cfg(all(doctest, feature = "net"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
