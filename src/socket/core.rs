@@ -45,7 +45,16 @@ pub struct Core {
     pub(crate) living: usize,
     pub(crate) closing: Option<Closing>,
     /// The latest time that we were told.
-    now: Instant,
+    pub(crate) now: Instant,
+}
+
+/// What it means that something has left a send queue.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Freed {
+    /// Nothing at all is left in it.
+    pub(crate) all: bool,
+    /// Somebody who waits for room can go on.
+    pub(crate) has_room: bool,
 }
 
 /// The socket is being closed.
@@ -252,6 +261,21 @@ impl Core {
         }
     }
 
+    /// Something has left the send queue of a peer.
+    pub(crate) fn freed(&mut self, peer: PeerId) -> Freed {
+        let mut freed = Freed::default();
+        if let Some(slot) = self.peers.get_mut(peer) {
+            if let Some(queue) = slot.conn.as_ref().map(Connection::queue) {
+                freed.all = queue.is_empty();
+                freed.has_room = slot.blocked && queue.has_room();
+            }
+            slot.transmitting &= !freed.all;
+            slot.blocked &= !freed.has_room;
+        }
+        self.note_fullness(peer);
+        freed
+    }
+
     /// Keeps the set of peers at their mark, after a change to a send queue.
     pub(crate) fn note_fullness(&mut self, peer: PeerId) {
         let queue = self.peers.get(peer).and_then(|slot| slot.conn.as_ref()).map(Connection::queue);
@@ -289,7 +313,7 @@ impl Core {
         let Some(conn) = &mut slot.conn else {
             return;
         };
-        if !slot.paused && slot.inbox.is_full(&mark) {
+        if !slot.paused && slot.connected.is_some() && slot.inbox.is_full(&mark) {
             slot.paused = true;
             // Resumed and full again before the connection was told: for it, the pause goes on.
             slot.resuming = false;

@@ -158,8 +158,10 @@ impl<P: Pattern> Socket<P> {
     }
 
     fn conclude(&mut self) {
-        if let Some(closing) = &mut self.core.closing {
-            closing.done |= self.core.living == 0;
+        if let Some(closing) = self.core.closing.as_mut().filter(|closing| !closing.done && self.core.living == 0) {
+            closing.done = true;
+            // Nobody is left that could take it.
+            closing.unsent += self.pattern.discard_waiting();
         }
     }
 }

@@ -165,10 +165,17 @@ impl<P: Pattern> Socket<P> {
 
     /// Dials a peer, and dials it again whenever it is gone, until [`disconnect`](Socket::disconnect). `target` is for the driver
     /// to understand. The id stays the same over all this.
+    ///
+    /// A socket that is being closed dials nobody: the id is then one of a peer that is gone.
     pub fn connect(&mut self, now: Instant, target: &str) -> PeerId {
         self.core.tick(now);
         let link = Link::new(target);
         let target = link.target.clone();
+        if self.core.closing.is_some() {
+            let gone = self.core.peers.insert(Address::Unnamed, None);
+            self.core.peers.remove(gone);
+            return gone;
+        }
         let peer = self.core.insert(Address::Unnamed, Some(Box::new(link)));
         self.core.act(Action::Dial { peer, target });
         peer
@@ -210,7 +217,8 @@ impl<P: Pattern> Socket<P> {
             let Some(conn) = &mut slot.conn else {
                 return input.len();
             };
-            if slot.inbox.is_full(&mark) {
+            // A dialled peer is let in again even if the messages that it sent before are not received yet.
+            if slot.connected.is_some() && slot.inbox.is_full(&mark) {
                 break;
             }
             match conn.handle_input(now, rest, slot.inbox.credit(&mark)) {
@@ -339,23 +347,12 @@ impl<P: Pattern> Socket<P> {
         let Some(conn) = &mut slot.conn else {
             return;
         };
-        let queue = conn.queue_mut();
-        let freed = queue.sent(octets);
-        let drained = queue.is_empty();
-        let room = slot.blocked && queue.has_room();
-        if drained {
-            slot.transmitting = false;
-        }
-        if freed {
-            self.core.note_fullness(peer);
-        }
-        if room {
-            if let Some(slot) = self.core.peers.get_mut(peer) {
-                slot.blocked = false;
-            }
+        conn.queue_mut().sent(octets);
+        let freed = self.core.freed(peer);
+        if freed.has_room {
             self.pattern.room(&mut self.core, peer);
         }
-        if drained && self.core.closing.is_some() {
+        if freed.all && self.core.closing.is_some() {
             self.finish(now, peer);
         }
     }
@@ -464,4 +461,4 @@ impl<'a> Peer<'a> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
