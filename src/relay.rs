@@ -31,7 +31,8 @@ const MAX_EVENTS: usize = 1_024;
 /// 2. call [`drive`](Relay::drive),
 /// 3. take [`poll_event`](Relay::poll_event) until there is nothing more,
 /// 4. do what the socket's [`poll_action`](Socket::poll_action) says,
-/// 5. wait for input, the socket's timeout, or [`poll_timeout`](Relay::poll_timeout).
+/// 5. wait until a transport can be read or written, for the socket's timeout, or for
+///    [`poll_timeout`](Relay::poll_timeout).
 ///
 /// # Slow clients
 ///
@@ -143,8 +144,9 @@ impl Relay {
         Relay { options, events: VecDeque::new(), full_since: BTreeMap::new(), due: None, left: Counts::default() }
     }
 
-    /// Passes on what has come in. To be called after input, before the socket's actions are done, and at
-    /// [`poll_timeout`](Relay::poll_timeout).
+    /// Passes on what has come in. To be called in every turn of the loop, before the socket's actions are done, and at
+    /// [`poll_timeout`](Relay::poll_timeout): after input, and after writes too, since those make the room for which
+    /// [`Slow::Wait`] waits.
     pub fn drive(&mut self, now: Instant, socket: &mut Socket<Router>) {
         self.due = None;
         if self.must_wait(now, socket) {
