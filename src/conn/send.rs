@@ -241,7 +241,30 @@ impl SendQueue {
         self.messages == 0 || !self.mark.half().is_reached(self.messages, self.charged)
     }
 
-    /// The messages that are not written whole.
+    /// The connection is at its end: what was written whole of the entry that was begun counts as sent.
+    pub(crate) fn settle(&mut self) {
+        let Some(front) = self.entries.front_mut().filter(|_| self.front_sent > 0) else {
+            return;
+        };
+        let octets = match &front.body {
+            Body::Message(_) => return,
+            Body::Packed(octets) => &octets[..],
+            Body::Block(octets, _) => &octets[..],
+        };
+        let (mut at, mut written) = (0, 0);
+        while let Some((octets, _)) = first_message(octets.get(at..).unwrap_or_default()) {
+            at += octets;
+            if at > self.front_sent {
+                break;
+            }
+            written += 1;
+        }
+        front.messages -= written;
+        self.messages -= u64::from(written);
+        self.messages_sent += u64::from(written);
+    }
+
+    /// The messages that are not written whole; those of an entry count until all of it is.
     pub(crate) fn messages(&self) -> u64 {
         self.messages
     }

@@ -338,7 +338,8 @@ impl<P: Pattern> Socket<P> {
         conn.map_or(0, |conn| conn.gather(slices))
     }
 
-    /// So many of the octets that were gathered last for this peer are written.
+    /// So many of the octets that were gathered last for this peer are written. Nothing that concerns the peer may be
+    /// done between the two calls: what is queued in between may come before what was gathered.
     pub fn sent(&mut self, now: Instant, peer: PeerId, octets: usize) {
         self.core.tick(now);
         let Some(slot) = self.core.peers.get_mut(peer) else {
