@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut engine = Engine::new(poll.registry(), 0..usize::MAX, socket, TcpOptions::new())?;
     println!("listening on {}", engine.bind(&endpoint)?);
     loop {
-        let patience = relay.poll_timeout().map(|at| at.saturating_duration_since(engine.now()));
+        let patience = relay.poll_timeout(engine.socket()).map(|at| at.saturating_duration_since(engine.now()));
         poll.poll(&mut events, engine.timeout().into_iter().chain(patience).min())?;
         engine.process(&events);
         relay.drive(engine.now(), engine.socket_mut());

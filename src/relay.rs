@@ -31,7 +31,8 @@ const MAX_EVENTS: usize = 1_024;
 /// 2. call [`drive`](Relay::drive),
 /// 3. take [`poll_event`](Relay::poll_event) until there is nothing more,
 /// 4. do what the socket's [`poll_action`](Socket::poll_action) says,
-/// 5. wait for input, the socket's timeout, or [`poll_timeout`](Relay::poll_timeout).
+/// 5. wait for input, for a transport that can be written again, for the socket's timeout, or for
+///    [`poll_timeout`](Relay::poll_timeout).
 ///
 /// # Slow clients
 ///
@@ -44,6 +45,8 @@ pub struct Relay {
     /// Since when clients are full without a break.
     full_since: BTreeMap<PeerId, Instant>,
     due: Option<Instant>,
+    /// How far the socket had come with writing when it was decided to wait.
+    progress: u64,
     /// Of the clients that have left.
     left: Counts,
 }
@@ -140,11 +143,19 @@ impl RelayOptions {
 impl Relay {
     /// A relay without clients.
     pub fn new(options: RelayOptions) -> Relay {
-        Relay { options, events: VecDeque::new(), full_since: BTreeMap::new(), due: None, left: Counts::default() }
+        Relay {
+            options,
+            events: VecDeque::new(),
+            full_since: BTreeMap::new(),
+            due: None,
+            progress: 0,
+            left: Counts::default(),
+        }
     }
 
-    /// Passes on what has come in. To be called after input, before the socket's actions are done, and at
-    /// [`poll_timeout`](Relay::poll_timeout).
+    /// Passes on what has come in. To be called in every turn of the loop, before the socket's actions are done, and at
+    /// [`poll_timeout`](Relay::poll_timeout): after input, and after writes too, since those make the room for which
+    /// [`Slow::Wait`] waits.
     pub fn drive(&mut self, now: Instant, socket: &mut Socket<Router>) {
         self.due = None;
         if self.must_wait(now, socket) {
@@ -198,14 +209,17 @@ impl Relay {
             }
         }
         self.full_since = still_full;
+        self.progress = socket.progress();
         self.due = self.full_since.values().min().map(|since| *since + patience);
         self.due.is_some()
     }
 
-    /// When [`drive`](Relay::drive) is to be called again even if nothing comes in.
+    /// When [`drive`](Relay::drive) is to be called again even if nothing comes in; at once, if that is past. To be asked
+    /// after the actions are done: writing may have made the room that the relay waits for.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.due
+    pub fn poll_timeout(&self, socket: &Socket<Router>) -> Option<Instant> {
+        let waits = !self.full_since.is_empty();
+        if waits && socket.progress() != self.progress { Some(Instant::ZERO) } else { self.due }
     }
 
     /// What happened. Events may be left alone: the last 1,024 are kept.

@@ -175,7 +175,7 @@ impl Decoder {
             }
             let missing = octets.saturating_add(size) - gathered;
             let piece = rest.get(..missing).unwrap_or(rest);
-            self.gather(piece, missing);
+            self.gather(piece, missing, header.kind);
             taken += piece.len();
             if piece.len() < missing {
                 return Ok((taken, None));
@@ -197,7 +197,7 @@ impl Decoder {
         if self.boundary == self.partial.len() {
             let parsed = FrameHeader::parse(rest)?;
             if parsed.is_none() {
-                self.gather(rest, rest.len());
+                self.partial.extend_from_slice(rest);
                 *taken += rest.len();
             }
             return Ok(parsed);
@@ -216,10 +216,14 @@ impl Decoder {
         }
     }
 
-    /// Appends `piece`; `missing` octets complete the frame. Memory at most doubles, and the last step is exact.
-    fn gather(&mut self, piece: &[u8], missing: usize) {
+    /// Appends `piece`; `missing` octets complete the frame. Memory at most doubles. The last step is exact, and only
+    /// that one: to be exact for each of many frames would move the whole message each time.
+    fn gather(&mut self, piece: &[u8], missing: usize, kind: FrameKind) {
         if missing <= self.partial.len().max(FIRST_RESERVE) {
-            self.partial.reserve_exact(missing);
+            match kind {
+                FrameKind::More => self.partial.reserve(missing),
+                FrameKind::Last | FrameKind::Command => self.partial.reserve_exact(missing),
+            }
         }
         self.partial.extend_from_slice(piece);
     }

@@ -103,6 +103,8 @@ pub struct Connection {
     timers: Timers,
     /// PONGs that wait to be sent.
     pongs: u8,
+    /// A PING of ours waits to be sent.
+    ping: bool,
 }
 
 #[derive(Debug)]
@@ -195,7 +197,7 @@ impl Connection {
         let mut timers = Timers::default();
         timers.set(Timer::Handshake, now + config.handshake_timeout);
         let (decoder, liveness) = (Decoder::default(), Liveness::new(now));
-        Connection { config, state, decoder, send, liveness, timers, pongs: 0 }
+        Connection { config, state, decoder, send, liveness, timers, pongs: 0, ping: false }
     }
 
     /// Takes octets that came from the peer, up to the next event, and says how many. Call it again with the rest
@@ -274,9 +276,7 @@ impl Connection {
         match Command::parse(body).map_err(Malformed::from)? {
             Command::Ping { ttl, context } => {
                 self.liveness.pinged_by_peer(now, ttl, self.config.heartbeat.as_ref(), &mut self.timers);
-                if !self.send.has_control() {
-                    self.pongs = 0;
-                }
+                self.forget_sent_control();
                 if self.pongs < MAX_PONGS {
                     self.pongs += 1;
                     encode::pong(self.send.control(), context);
@@ -319,8 +319,17 @@ impl Connection {
         let Some(heartbeat) = &config.heartbeat else {
             return self.timers.stop(Timer::Ping);
         };
-        if self.liveness.ping(now, heartbeat, &mut self.timers) {
+        self.forget_sent_control();
+        // One that still waits is as good as another: a peer that sends and never reads must not make us pile them up.
+        if self.liveness.ping(now, heartbeat, &mut self.timers) && !self.ping {
+            self.ping = true;
             encode::ping(self.send.control(), heartbeat.ttl, &[]);
+        }
+    }
+
+    fn forget_sent_control(&mut self) {
+        if !self.send.has_control() {
+            (self.pongs, self.ping) = (0, false);
         }
     }
 
@@ -348,7 +357,8 @@ impl Connection {
         self.send.gather(slices)
     }
 
-    /// So many of the octets that were gathered last are written.
+    /// So many of the octets that were gathered last are written. Nothing else may be done with the connection between
+    /// the two calls, since a PONG or a message that is queued in between may come before what was gathered.
     pub fn sent(&mut self, octets: usize) {
         self.send.sent(octets);
     }
@@ -390,7 +400,8 @@ impl Connection {
     }
 
     /// What is queued, when the connection itself has come to its end.
-    pub(crate) fn into_queue(self) -> SendQueue {
+    pub(crate) fn into_queue(mut self) -> SendQueue {
+        self.send.settle();
         self.send
     }
 

@@ -187,10 +187,9 @@ impl SendQueue {
         filled
     }
 
-    /// So many of the octets last gathered were written. Says whether it freed room, that is, finished an entry.
-    pub(crate) fn sent(&mut self, octets: usize) -> bool {
+    /// So many of the octets last gathered were written.
+    pub(crate) fn sent(&mut self, octets: usize) {
         let mut left = octets;
-        let mut freed = false;
         while left > 0 {
             if self.front_sent == 0 && self.has_control() {
                 let n = left.min(self.control.len() - self.control_sent);
@@ -213,10 +212,8 @@ impl SendQueue {
                 self.front_sent = 0;
                 self.messages_sent += u64::from(front.messages);
                 self.pop_front();
-                freed = true;
             }
         }
-        freed
     }
 
     fn pop_front(&mut self) {
@@ -244,7 +241,30 @@ impl SendQueue {
         self.messages == 0 || !self.mark.half().is_reached(self.messages, self.charged)
     }
 
-    /// The messages that are not written whole.
+    /// The connection is at its end: what was written whole of the entry that was begun counts as sent.
+    pub(crate) fn settle(&mut self) {
+        let Some(front) = self.entries.front_mut().filter(|_| self.front_sent > 0) else {
+            return;
+        };
+        let octets = match &front.body {
+            Body::Message(_) => return,
+            Body::Packed(octets) => &octets[..],
+            Body::Block(octets, _) => &octets[..],
+        };
+        let (mut at, mut written) = (0, 0);
+        while let Some((octets, _)) = first_message(octets.get(at..).unwrap_or_default()) {
+            at += octets;
+            if at > self.front_sent {
+                break;
+            }
+            written += 1;
+        }
+        front.messages -= written;
+        self.messages -= u64::from(written);
+        self.messages_sent += u64::from(written);
+    }
+
+    /// The messages that are not written whole; those of an entry count until all of it is.
     pub(crate) fn messages(&self) -> u64 {
         self.messages
     }
@@ -258,9 +278,9 @@ impl SendQueue {
         self.charged
     }
 
-    /// The oldest block of the broadcast log that it holds on to.
+    /// The oldest block of the broadcast log that [`discard_unsent`](SendQueue::discard_unsent) would let go of.
     pub(crate) fn oldest_block(&self) -> Option<u64> {
-        self.entries.iter().find_map(|entry| match entry.body {
+        self.entries.iter().skip(usize::from(self.front_sent > 0)).find_map(|entry| match entry.body {
             Body::Block(_, block) => Some(block),
             _ => None,
         })
@@ -274,6 +294,7 @@ impl SendQueue {
             self.messages -= u64::from(entry.messages);
             self.charged -= entry.charge();
         }
+        self.entries.shrink_to(KEPT_ENTRIES);
         before - self.messages
     }
 

@@ -1,1 +1,203 @@
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
 
+use super::*;
+use crate::socket::Closed;
+use crate::socket::tests::harness::{Rig, wire};
+
+/// A relay on a socket whose peers are scripted.
+struct Room {
+    rig: Rig<Router>,
+    relay: Relay,
+}
+
+impl Room {
+    fn new(options: RelayOptions, socket: Options) -> Room {
+        Room { rig: Rig::router(options.apply(socket)), relay: Relay::new(options) }
+    }
+
+    fn join(&mut self, identity: &str) -> PeerId {
+        let peer = self.rig.client(identity);
+        self.turn();
+        peer
+    }
+
+    /// One turn of the loop, and what is due at once.
+    fn turn(&mut self) {
+        loop {
+            self.relay.drive(self.rig.now, &mut self.rig.socket);
+            self.rig.turn();
+            if self.relay.poll_timeout(&self.rig.socket).is_none_or(|at| at > self.rig.now) {
+                return;
+            }
+        }
+    }
+
+    fn says(&mut self, peer: PeerId, body: impl AsRef<[u8]>) {
+        self.rig.feed(peer, &wire(body));
+        self.turn();
+    }
+
+    fn events(&mut self) -> Vec<String> {
+        core::iter::from_fn(|| self.relay.poll_event())
+            .map(|event| match event {
+                RelayEvent::Joined { peer, .. } => alloc::format!("{} joined", peer.index()),
+                RelayEvent::Left(gone) => alloc::format!("{} left: {}", gone.peer.index(), gone.cause),
+                other => alloc::format!("{other:?}"),
+            })
+            .collect()
+    }
+}
+
+fn default_room() -> Room {
+    Room::new(RelayOptions::new(), Options::new())
+}
+
+#[test]
+fn what_one_client_sends_every_other_one_gets_as_it_came() {
+    let mut room = default_room();
+    let [a, b, c] = ["a", "b", "c"].map(|identity| room.join(identity));
+    // An empty delimiter, and a header in its long form: both pass.
+    let message = [&[1, 0][..], &[2, 0, 0, 0, 0, 0, 0, 0, 2, b'h', b'i']].concat();
+    room.rig.feed(a, &message);
+    room.turn();
+    assert_eq!(room.rig.written(b), message);
+    assert_eq!(room.rig.written(c), message);
+    assert_eq!(room.rig.written(a), b"");
+}
+
+#[test]
+fn who_joins_later_gets_what_comes_later() {
+    let mut room = default_room();
+    let a = room.join("a");
+    room.rig.feed(a, &wire("before"));
+    room.relay.drive(room.rig.now, &mut room.rig.socket);
+    // Staged, and not written yet.
+    let b = room.rig.accept();
+    room.rig.feed(b, &crate::socket::tests::harness::hello(crate::wire::SocketType::Dealer, b"b"));
+    room.turn();
+    let _ = room.rig.written(b);
+    room.says(a, "after");
+    assert_eq!(room.rig.written(b), wire("after"));
+}
+
+#[test]
+fn what_a_client_sent_before_it_left_still_goes_out() {
+    let mut room = default_room();
+    let [a, b] = ["a", "b"].map(|identity| room.join(identity));
+    room.rig.feed(a, &wire("last words"));
+    room.rig.socket.handle_closed(room.rig.now, a, Closed::Eof);
+    room.turn();
+    assert_eq!(room.rig.written(b), wire("last words"));
+    assert_eq!(room.events(), ["0 joined", "1 joined", "0 left: closed by the peer"]);
+    assert!(room.rig.socket.peer(a).is_none(), "its slot is free again");
+}
+
+#[test]
+fn a_slot_that_is_used_again_in_the_same_turn_gets_nothing_of_before_and_loses_nothing_of_after() {
+    let mut room = default_room();
+    let [a, b] = ["a", "b"].map(|identity| room.join(identity));
+    room.rig.feed(a, &wire("of a"));
+    room.rig.socket.handle_closed(room.rig.now, a, Closed::Eof);
+    room.relay.drive(room.rig.now, &mut room.rig.socket);
+    let c = room.rig.client("c");
+    assert_eq!((c.index(), c == a), (a.index(), false));
+    room.says(b, "of b");
+    assert_eq!(room.rig.written(b), wire("of a"));
+    assert_eq!(room.rig.written(c), wire("of b"));
+}
+
+#[test]
+fn a_full_client_loses_only_its_own_copy() {
+    let mut room = Room::new(RelayOptions::new().mark_octets(1_000), Options::new());
+    let [a, slow, b] = ["a", "slow", "b"].map(|identity| room.join(identity));
+    room.rig.limit(slow, 0);
+    for n in 0..10u8 {
+        room.says(a, [n; 500]);
+    }
+    let all: Vec<u8> = (0..10u8).flat_map(|n| wire([n; 500])).collect();
+    assert_eq!(room.rig.written(b), all);
+    let counts = room.rig.socket.peer(slow).unwrap().counts();
+    assert_eq!((counts.queued, counts.dropped), (2, 8));
+    assert!(room.rig.socket.peer(slow).unwrap().is_connected());
+    assert_eq!(room.relay.totals(&room.rig.socket).dropped, 8);
+}
+
+#[test]
+fn waiting_loses_nothing_even_if_a_turn_passes_what_all_may_hold_back() {
+    let options = RelayOptions::new().mark_octets(100 << 20).slow(Slow::Wait { patience: Duration::from_secs(60) });
+    let mut room = Room::new(options, Options::new().broadcast_octets(Some(1 << 20)));
+    let [a, slow, b] = ["a", "slow", "b"].map(|identity| room.join(identity));
+    room.rig.limit(slow, 10);
+    let message = wire(vec![1; 50_000]);
+    let mut sent = 0;
+    // Until the relay does not read any more.
+    while room.rig.socket.handle_input(room.rig.now, a, &message) == message.len() {
+        sent += 1;
+        room.turn();
+        assert!(sent < 1_000);
+    }
+    assert!(sent > 20);
+    // The last one taken waits in part.
+    room.rig.limit(slow, usize::MAX);
+    room.turn();
+    let at_slow = room.rig.written(slow);
+    assert_eq!(at_slow.len(), room.rig.written(b).len());
+    assert!(at_slow.len() >= sent * message.len());
+    assert_eq!(room.relay.totals(&room.rig.socket).dropped, 0);
+}
+
+#[test]
+fn a_client_that_has_no_room_for_the_patience_is_disconnected_and_the_others_go_on() {
+    let patience = Duration::from_secs(5);
+    let mut room = Room::new(RelayOptions::new().mark_octets(1_000).slow(Slow::Wait { patience }), Options::new());
+    let [a, slow, b] = ["a", "slow", "b"].map(|identity| room.join(identity));
+    room.rig.limit(slow, 0);
+    (0..4u8).for_each(|n| room.says(a, [n; 500]));
+    assert_eq!(room.rig.written(b).len(), 2 * wire([0; 500]).len());
+    assert_eq!(room.relay.poll_timeout(&room.rig.socket), Some(room.rig.now + patience));
+    room.rig.now = room.rig.now + patience;
+    room.turn();
+    assert_eq!(room.rig.written(b).len(), 2 * wire([0; 500]).len());
+    assert_eq!(room.events().last().unwrap(), "1 left: it reads too slowly");
+}
+
+#[test]
+fn a_client_that_makes_room_in_time_loses_nothing() {
+    let patience = Duration::from_secs(5);
+    let mut room = Room::new(RelayOptions::new().mark_octets(1_000).slow(Slow::Wait { patience }), Options::new());
+    let [a, slow] = ["a", "slow"].map(|identity| room.join(identity));
+    room.rig.limit(slow, 0);
+    (0..6u8).for_each(|n| room.says(a, [n; 500]));
+    room.rig.now = room.rig.now + patience / 2;
+    room.rig.limit(slow, usize::MAX);
+    room.turn();
+    room.rig.now = room.rig.now + patience;
+    room.turn();
+    assert_eq!(room.rig.written(slow).len(), 6 * wire([0; 500]).len());
+    assert!(room.rig.socket.peer(slow).is_some());
+}
+
+#[test]
+fn a_full_client_is_disconnected_at_once_if_so_told() {
+    let mut room = Room::new(RelayOptions::new().mark_octets(1_000).slow(Slow::Disconnect), Options::new());
+    let [a, slow, b] = ["a", "slow", "b"].map(|identity| room.join(identity));
+    room.rig.limit(slow, 0);
+    (0..4u8).for_each(|n| room.says(a, [n; 500]));
+    assert_eq!(room.rig.written(b).len(), 4 * wire([0; 500]).len());
+    assert_eq!(room.events().last().unwrap(), "1 left: it reads too slowly");
+}
+
+#[test]
+fn events_that_nobody_takes_are_bounded() {
+    let mut room = default_room();
+    for n in 0..2 * MAX_EVENTS {
+        let peer = room.join(&alloc::format!("{n}"));
+        room.rig.socket.handle_closed(room.rig.now, peer, Closed::Eof);
+        room.turn();
+    }
+    assert_eq!(room.events().len(), MAX_EVENTS);
+    assert_eq!(room.rig.socket.peers().len(), 0);
+}

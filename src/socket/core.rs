@@ -45,7 +45,9 @@ pub struct Core {
     pub(crate) living: usize,
     pub(crate) closing: Option<Closing>,
     /// The latest time that we were told.
-    now: Instant,
+    pub(crate) now: Instant,
+    /// How often something has left a send queue.
+    pub(crate) progress: u64,
 }
 
 /// The socket is being closed.
@@ -82,6 +84,7 @@ impl Core {
             living: 0,
             closing: None,
             now: Instant::ZERO,
+            progress: 0,
         }
     }
 
@@ -252,20 +255,30 @@ impl Core {
         }
     }
 
-    /// After a queue was made shorter without `sent`: a driver that finds nothing to write says nothing, so it is to be
-    /// told of what comes next. Is somebody to hear of the room?
-    pub(crate) fn note_discarded(&mut self, peer: PeerId) -> bool {
+    /// Something has left the send queue of a peer. Is there room now that somebody waits for?
+    pub(crate) fn freed(&mut self, peer: PeerId) -> bool {
+        self.progress += 1;
+        self.note_fullness(peer);
         let Some(slot) = self.peers.get_mut(peer) else {
             return false;
         };
-        let Some(queue) = slot.conn.as_ref().map(Connection::queue) else {
+        let room = slot.conn.as_ref().is_some_and(|conn| conn.queue().has_room());
+        room && core::mem::take(&mut slot.blocked)
+    }
+
+    /// Is nothing at all left to be written to a peer? The driver is then to be told of what comes next.
+    pub(crate) fn is_drained(&mut self, peer: PeerId) -> bool {
+        let Some(slot) = self.peers.get_mut(peer) else {
             return false;
         };
-        if queue.is_empty() {
-            slot.transmitting = false;
-            self.transmits.retain(|waiting| *waiting != peer);
-        }
-        queue.has_room() && core::mem::take(&mut slot.blocked)
+        let drained = slot.conn.as_ref().is_some_and(|conn| conn.queue().is_empty());
+        slot.transmitting &= !drained;
+        drained
+    }
+
+    /// What the driver was to write is gone, and it does not know yet.
+    pub(crate) fn withdraw_transmit(&mut self, peer: PeerId) {
+        self.transmits.retain(|waiting| *waiting != peer);
     }
 
     /// Keeps the set of peers at their mark, after a change to a send queue.
@@ -305,7 +318,7 @@ impl Core {
         let Some(conn) = &mut slot.conn else {
             return;
         };
-        if !slot.paused && slot.inbox.is_full(&mark) {
+        if !slot.paused && slot.connected.is_some() && slot.inbox.is_full(&mark) {
             slot.paused = true;
             // Resumed and full again before the connection was told: for it, the pause goes on.
             slot.resuming = false;

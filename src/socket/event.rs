@@ -156,7 +156,7 @@ pub struct Disconnected {
 pub struct Counts {
     /// Came from it.
     pub received: u64,
-    /// Were written to its transport whole.
+    /// Were written to its transport whole. While it is connected the newest 64 KiB may not be counted yet.
     pub sent: u64,
     /// Broadcast and lossy messages that it did not get, since its queue was full.
     pub dropped: u64,

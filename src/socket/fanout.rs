@@ -19,6 +19,9 @@ const PART_OCTETS: usize = 64 * 1024;
 /// A message of this size is not copied into the log but stands in it as it is.
 const SHARE_OCTETS: usize = 16 * 1024;
 
+/// So much may be kept of what nobody reads any more before it is looked for.
+const SWEEP_OCTETS: u64 = 1 << 20;
+
 #[derive(Debug, Default)]
 pub(crate) struct Fanout {
     /// The free end of the newest block, with what was staged since the last part.
@@ -153,12 +156,13 @@ impl Fanout {
     pub(crate) fn clear(&mut self) -> impl Iterator<Item = PeerId> + '_ {
         self.parts.clear();
         self.messages = 0;
+        self.blocks.this_turn = 0;
         self.pieces.drain(..).map(|piece| piece.owner)
     }
 
-    /// The octets of all blocks that some peer still has to read.
-    pub(crate) fn held_octets(&mut self) -> u64 {
-        self.blocks.held_octets()
+    /// Do some peers still have to read more than so many octets of the turns before?
+    pub(crate) fn holds_more_than(&mut self, octets: u64) -> bool {
+        self.blocks.hold_more_than(octets)
     }
 }
 
@@ -171,11 +175,17 @@ impl Part {
 }
 
 /// The memory of the log. A block lives until its last reader has passed, by its reference count; what is kept here is
-/// for knowing how much that is, and for using a block again.
+/// for knowing how much that is, and for using a block again. So it keeps some blocks for longer than their readers:
+/// no more than as much again, and [`SWEEP_OCTETS`].
 #[derive(Debug, Default)]
 struct Blocks {
     held: VecDeque<Block>,
+    /// Of those in `held`.
     octets: u64,
+    /// Of those that came with this turn.
+    this_turn: u64,
+    /// What `octets` was after the last sweep.
+    swept: u64,
     /// The newest number of a block; they count from 1.
     newest: u64,
     /// The number of the block that is being filled, and whether a part of it is held.
@@ -196,15 +206,19 @@ impl Blocks {
         self.newest += 1;
         self.open = self.newest;
         self.open_held = false;
-        let oldest_is_free = self.held.front().is_some_and(|block| block.handle.is_unique());
-        if octets <= PART_OCTETS && oldest_is_free {
-            if let Some(block) = self.held.pop_front() {
-                self.octets -= block.octets;
-                if let Ok(mut memory) = block.handle.try_into_mut() {
-                    memory.clear();
-                    if memory.try_reclaim(PART_OCTETS) {
-                        return memory;
-                    }
+        while self.held.front().is_some_and(|block| block.handle.is_unique()) {
+            let Some(block) = self.held.pop_front() else {
+                break;
+            };
+            self.octets -= block.octets;
+            // Only one of the common size: a larger one would count as one of that size from now on.
+            if octets > PART_OCTETS || block.octets != PART_OCTETS as u64 {
+                continue;
+            }
+            if let Ok(mut memory) = block.handle.try_into_mut() {
+                memory.clear();
+                if memory.try_reclaim(PART_OCTETS) {
+                    return memory;
                 }
             }
         }
@@ -229,16 +243,27 @@ impl Blocks {
     }
 
     fn push(&mut self, handle: Bytes, octets: u64) {
+        if self.octets > 2 * self.swept + SWEEP_OCTETS {
+            self.sweep();
+        }
         self.held.push_back(Block { handle, octets });
         self.octets += octets;
+        self.this_turn += octets;
     }
 
-    fn held_octets(&mut self) -> u64 {
-        if self.octets > 0 {
-            self.held.retain(|block| !block.handle.is_unique());
-            self.octets = self.held.iter().map(|block| block.octets).sum();
+    /// Drops those that nobody reads any more. This looks at every block, so it is done when there are many.
+    fn sweep(&mut self) {
+        self.held.retain(|block| !block.handle.is_unique());
+        self.octets = self.held.iter().map(|block| block.octets).sum();
+        self.swept = self.octets;
+    }
+
+    fn hold_more_than(&mut self, octets: u64) -> bool {
+        // The blocks of this turn are in use, so they are all in the sum.
+        if self.octets - self.this_turn > octets {
+            self.sweep();
         }
-        self.octets
+        self.octets - self.this_turn > octets
     }
 }
 

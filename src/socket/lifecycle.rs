@@ -46,6 +46,7 @@ impl<P: Pattern> Socket<P> {
     pub(super) fn gone(&mut self, now: Instant, peer: PeerId, queue: SendQueue, cause: Cause) {
         let redials = self.core.redials(peer, &cause);
         self.core.full.remove(&peer);
+        self.core.progress += 1;
         let Some(slot) = self.core.peers.get_mut(peer) else {
             return;
         };
@@ -158,8 +159,10 @@ impl<P: Pattern> Socket<P> {
     }
 
     fn conclude(&mut self) {
-        if let Some(closing) = &mut self.core.closing {
-            closing.done |= self.core.living == 0;
+        if let Some(closing) = self.core.closing.as_mut().filter(|closing| !closing.done && self.core.living == 0) {
+            closing.done = true;
+            // Nobody is left that could take it.
+            closing.unsent += self.pattern.discard_waiting();
         }
     }
 }

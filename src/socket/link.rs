@@ -7,6 +7,9 @@ use crate::rand::Rng;
 use crate::socket::Backoff;
 use crate::time::Instant;
 
+/// No bound is below this, so that a backoff of zero does not spin.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// ```text
 /// Dialing --dialed--> Up
 ///    ^  `--failed-.    | closed
@@ -41,7 +44,8 @@ impl Link {
     /// Waits before the next try: a random time up to a bound that doubles (D6). With full jitter, clients that lost
     /// their server together do not come back together.
     pub(crate) fn wait(&mut self, now: Instant, backoff: Backoff, rng: &mut Rng) -> Duration {
-        let bound = backoff.first.saturating_mul(1u32.checked_shl(self.failures).unwrap_or(u32::MAX)).min(backoff.cap);
+        let factor = 1u32.checked_shl(self.failures).unwrap_or(u32::MAX);
+        let bound = backoff.first.saturating_mul(factor).min(backoff.cap).max(SHORTEST);
         self.failures = self.failures.saturating_add(1).min(31);
         let micros = u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
         let delay = Duration::from_micros(rng.up_to(micros));

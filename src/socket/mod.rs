@@ -165,10 +165,17 @@ impl<P: Pattern> Socket<P> {
 
     /// Dials a peer, and dials it again whenever it is gone, until [`disconnect`](Socket::disconnect). `target` is for the driver
     /// to understand. The id stays the same over all this.
+    ///
+    /// A socket that is being closed dials nobody: the id is then one of a peer that is gone.
     pub fn connect(&mut self, now: Instant, target: &str) -> PeerId {
         self.core.tick(now);
         let link = Link::new(target);
         let target = link.target.clone();
+        if self.core.closing.is_some() {
+            let gone = self.core.peers.insert(Address::Unnamed, None);
+            self.core.peers.remove(gone);
+            return gone;
+        }
         let peer = self.core.insert(Address::Unnamed, Some(Box::new(link)));
         self.core.act(Action::Dial { peer, target });
         peer
@@ -210,7 +217,8 @@ impl<P: Pattern> Socket<P> {
             let Some(conn) = &mut slot.conn else {
                 return input.len();
             };
-            if slot.inbox.is_full(&mark) {
+            // A dialled peer is let in again even if the messages that it sent before are not received yet.
+            if slot.connected.is_some() && slot.inbox.is_full(&mark) {
                 break;
             }
             match conn.handle_input(now, rest, slot.inbox.credit(&mark)) {
@@ -330,7 +338,8 @@ impl<P: Pattern> Socket<P> {
         conn.map_or(0, |conn| conn.gather(slices))
     }
 
-    /// So many of the octets that were gathered last for this peer are written.
+    /// So many of the octets that were gathered last for this peer are written. Nothing that concerns the peer may be
+    /// done between the two calls: what is queued in between may come before what was gathered.
     pub fn sent(&mut self, now: Instant, peer: PeerId, octets: usize) {
         self.core.tick(now);
         let Some(slot) = self.core.peers.get_mut(peer) else {
@@ -339,26 +348,13 @@ impl<P: Pattern> Socket<P> {
         let Some(conn) = &mut slot.conn else {
             return;
         };
-        let queue = conn.queue_mut();
-        let freed = queue.sent(octets);
-        let room = slot.blocked && queue.has_room();
-        if freed {
-            self.core.note_fullness(peer);
-        }
-        if room {
-            if let Some(slot) = self.core.peers.get_mut(peer) {
-                slot.blocked = false;
-            }
+        conn.queue_mut().sent(octets);
+        if self.core.freed(peer) {
             self.pattern.room(&mut self.core, peer);
         }
         // Only now: what a pattern has just put into the room is gathered by a driver that is writing anyway.
-        let slot = self.core.peers.get_mut(peer);
-        let drained = slot.filter(|slot| slot.conn.as_ref().is_some_and(|conn| conn.queue().is_empty()));
-        if let Some(slot) = drained {
-            slot.transmitting = false;
-            if self.core.closing.is_some() {
-                self.finish(now, peer);
-            }
+        if self.core.is_drained(peer) && self.core.closing.is_some() {
+            self.finish(now, peer);
         }
     }
 
@@ -408,6 +404,11 @@ impl<P: Pattern> Socket<P> {
     /// The peers whose handshake is complete, in no order.
     pub fn peers(&self) -> impl ExactSizeIterator<Item = PeerId> + '_ {
         self.core.peers.connected().iter().copied()
+    }
+
+    /// A number that changes whenever something was written, or need not be written any more.
+    pub(crate) fn progress(&self) -> u64 {
+        self.core.progress
     }
 
     /// A number that changes whenever a peer is connected or is not any more.
@@ -466,4 +467,4 @@ impl<'a> Peer<'a> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

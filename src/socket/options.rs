@@ -50,7 +50,7 @@ pub enum Duplicates {
 /// failure up to `cap` (D6). A completed handshake starts it over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// The first bound. Default 100 ms, as libzmq's reconnect interval.
+    /// The first bound. Default 100 ms, as libzmq's reconnect interval. Less than 1 ms counts as 1 ms.
     pub first: Duration,
     /// The last bound. Default 30 s: a server that is back is found soon, one that is not is left in peace.
     pub cap: Duration,
@@ -134,7 +134,8 @@ impl Options {
     }
 
     /// How many octets of broadcasts all peers together may hold back, since one peer that lags keeps what the
-    /// others have passed. Default 64 MiB. Beyond it the peer that lags most loses what is queued for it.
+    /// others have passed. Default 64 MiB. Beyond it those that lag most lose what is queued for them, as many as
+    /// it takes. One turn may pass it, and so does what is begun to be sent to a peer: one message, or 64 KiB.
     #[must_use]
     pub fn broadcast_octets(mut self, octets: Option<u64>) -> Options {
         self.broadcast_octets = octets;

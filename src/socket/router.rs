@@ -1,6 +1,8 @@
 //! ROUTER (RFC 28): knows its peers by identity, and sends to the one that is named.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use super::routing::{Admission, Routing};
 use super::{Cause, Duplicates, Event, Options, Pattern, PeerId, SendError, Socket};
@@ -48,7 +50,7 @@ impl Socket<Router> {
     /// As [`send`](Socket::send), but drops and counts a message that cannot be queued, as libzmq's ROUTER does by default. Says
     /// whether it was queued.
     pub fn send_lossy(&mut self, peer: PeerId, message: Message) -> bool {
-        // An earlier `send` that came back full is still to hear of room; this one is not.
+        // An earlier `send` may wait for room; this one does not.
         let blocked = self.core.peers.get(peer).is_some_and(|slot| slot.blocked);
         let queued = self.send(peer, message).is_ok();
         if let (false, Some(slot)) = (queued, self.core.peers.get_mut(peer)) {
@@ -81,19 +83,23 @@ impl Socket<Router> {
         self.pattern.fanout.stage(run, except, own);
     }
 
-    /// The peers that broadcasts do not reach for now: those whose queue is at [`Options::send_mark`], and the one that
-    /// lags most while all peers together hold back [`Options::broadcast_octets`].
+    /// The peers that broadcasts do not reach for now, or would not: those whose queue is at [`Options::send_mark`], and
+    /// those that lag most while all peers together hold back more than [`Options::broadcast_octets`].
     pub fn full_peers(&mut self) -> impl Iterator<Item = PeerId> + use<> {
         self.pattern.end_turn(&mut self.core);
         let mut full = self.core.full.clone();
-        full.extend(self.pattern.laggard(&self.core));
+        let laggards = self.pattern.laggards(&self.core);
+        let oldest = laggards.first().map(|(block, _)| *block);
+        full.extend(laggards.into_iter().take_while(|(block, _)| Some(*block) == oldest).map(|(_, peer)| peer));
         full.into_iter()
     }
 
     /// Discards what is queued for a peer and not begun to be sent, and counts it as dropped.
     pub fn discard_queue(&mut self, peer: PeerId) {
         self.pattern.end_turn(&mut self.core);
-        discard_queue(&mut self.core, peer);
+        if discard_queue(&mut self.core, peer) && self.core.closing.is_some() {
+            self.finish(self.core.now, peer);
+        }
     }
 }
 
@@ -113,29 +119,47 @@ impl Router {
         }
     }
 
-    /// The peer that holds on to the oldest of the broadcasts, if too much is held back.
-    fn laggard(&mut self, core: &Core) -> Option<PeerId> {
-        let allowed = core.options.broadcast_octets?;
-        if self.fanout.held_octets() <= allowed {
-            return None;
+    /// If too much is held back: the peers that hold on to some of it, those that lag most first, and the block of the
+    /// log that each has come to. What a peer has begun to be sent does not count, since it cannot be given up.
+    fn laggards(&mut self, core: &Core) -> Vec<(u64, PeerId)> {
+        if !core.options.broadcast_octets.is_some_and(|allowed| self.fanout.holds_more_than(allowed)) {
+            return Vec::new();
         }
         let lagging = core.peers.connected().iter().filter_map(|peer| {
             let queue = core.peers.get(*peer)?.conn.as_ref()?.queue();
-            Some((queue.oldest_block()?, *peer))
+            Some((queue.oldest_block()?, Reverse(queue.charged()), *peer))
         });
-        lagging.min().map(|(_, peer)| peer)
+        let mut lagging: Vec<_> = lagging.collect();
+        lagging.sort_unstable();
+        lagging.into_iter().map(|(block, _, peer)| (block, peer)).collect()
+    }
+
+    /// Makes those that lag most lose what is queued for them, until no more is held back than is allowed.
+    fn relieve(&mut self, core: &mut Core) {
+        for (_, laggard) in self.laggards(core) {
+            if !core.options.broadcast_octets.is_some_and(|allowed| self.fanout.holds_more_than(allowed)) {
+                return;
+            }
+            discard_queue(core, laggard);
+        }
     }
 }
 
-fn discard_queue(core: &mut Core, peer: PeerId) {
-    if let Some(slot) = core.peers.get_mut(peer) {
-        let queue = slot.conn.as_mut().map(Connection::queue_mut);
-        slot.counts.dropped += queue.map_or(0, SendQueue::discard_unsent);
-    }
-    core.note_fullness(peer);
-    if core.note_discarded(peer) {
+/// Says whether nothing at all is left to be written.
+fn discard_queue(core: &mut Core, peer: PeerId) -> bool {
+    let Some(slot) = core.peers.get_mut(peer) else {
+        return false;
+    };
+    let discarded = slot.conn.as_mut().map(Connection::queue_mut).map_or(0, SendQueue::discard_unsent);
+    slot.counts.dropped += discarded;
+    if core.freed(peer) {
         core.notices.push_back(Event::Writable { peer: Some(peer) });
     }
+    let drained = core.is_drained(peer);
+    if drained {
+        core.withdraw_transmit(peer);
+    }
+    drained
 }
 
 impl Routing for Router {
@@ -186,9 +210,7 @@ impl Routing for Router {
             return;
         }
         self.fanout.seal();
-        if let Some(laggard) = self.laggard(core) {
-            discard_queue(core, laggard);
-        }
+        self.relieve(core);
         for place in 0..core.peers.connected().len() {
             let Some(&peer) = core.peers.connected().get(place) else {
                 break;

@@ -59,7 +59,7 @@ impl App<Router> for Relay {
     }
 
     fn timeout(&self, engine: &Engine<Router>) -> Option<Duration> {
-        let patience = self.poll_timeout().map(|at| at.saturating_duration_since(engine.now()));
+        let patience = self.poll_timeout(engine.socket()).map(|at| at.saturating_duration_since(engine.now()));
         match (engine.timeout(), patience) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),

@@ -37,7 +37,8 @@ impl Hub {
 
     /// How long the caller may sleep.
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        let patience = self.relay.poll_timeout().map(|at| at.saturating_duration_since(self.engine.now()));
+        let patience =
+            self.relay.poll_timeout(self.engine.socket()).map(|at| at.saturating_duration_since(self.engine.now()));
         sooner(self.engine.timeout(), patience)
     }
 

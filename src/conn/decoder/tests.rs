@@ -1,1 +1,202 @@
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
 
+use super::*;
+use crate::message::{Run, Wire};
+use crate::wire::encode;
+
+fn frame(kind: FrameKind, body: &[u8]) -> Vec<u8> {
+    let mut octets = Vec::new();
+    encode::frame(&mut octets, kind, body);
+    octets
+}
+
+/// All that the pieces amount to, message by message and command by command.
+fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits) -> Result<Vec<String>, Error> {
+    let mut decoder = Decoder::default();
+    let mut said = Vec::new();
+    for piece in pieces {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            let (taken, item) = decoder.decode(rest, Expect::Traffic, limits, Credit::UNLIMITED)?;
+            assert!(taken > 0 || item.is_some(), "it goes on");
+            rest = &rest[taken..];
+            match item {
+                Some(Item::Run { octets, messages }) => {
+                    let run = Run::from_wire(Bytes::copy_from_slice(octets), messages);
+                    assert_eq!(run.iter().count(), messages as usize);
+                    said.extend(run.iter().map(|message| alloc::format!("{message:?}")));
+                }
+                Some(Item::Message(message)) => said.push(alloc::format!("{message:?}")),
+                Some(Item::Command(body)) => said.push(String::from_utf8_lossy(&body).to_string()),
+                None => {}
+            }
+        }
+    }
+    Ok(said)
+}
+
+fn everything() -> (Vec<u8>, Vec<&'static str>) {
+    let octets = [
+        frame(FrameKind::Last, b""),
+        frame(FrameKind::Command, b"\x01x"),
+        frame(FrameKind::More, b"a"),
+        frame(FrameKind::Command, b"\x01y"),
+        vec![2, 0, 0, 0, 0, 0, 0, 0, 1, b'b'],
+        frame(FrameKind::More, b""),
+        frame(FrameKind::More, b""),
+        frame(FrameKind::Command, b"\x01z"),
+        frame(FrameKind::Last, b""),
+        frame(FrameKind::Last, b"end"),
+    ];
+    let said = vec!["[\"\"]", "\u{1}x", "\u{1}y", "[\"a\", \"b\"]", "\u{1}z", "[\"\", \"\", \"\"]", "[\"end\"]"];
+    (octets.concat(), said)
+}
+
+#[test]
+fn any_split_in_three_gives_the_same_items() {
+    let (octets, said) = everything();
+    for first in 0..=octets.len() {
+        for second in first..=octets.len() {
+            let pieces = [&octets[..first], &octets[first..second], &octets[second..]];
+            assert_eq!(decode(pieces, &Limits::default()).unwrap(), said, "split at {first} and {second}");
+        }
+    }
+}
+
+#[test]
+fn one_octet_at_a_time_gives_the_same_items() {
+    let (octets, said) = everything();
+    assert_eq!(decode(octets.chunks(1), &Limits::default()).unwrap(), said);
+}
+
+#[test]
+fn whole_messages_are_one_slice_of_the_input() {
+    let octets = [frame(FrameKind::Last, b"1"), frame(FrameKind::More, b"2"), frame(FrameKind::Last, b"3")].concat();
+    let mut decoder = Decoder::default();
+    let (taken, item) = decoder.decode(&octets, Expect::Traffic, &Limits::default(), Credit::UNLIMITED).unwrap();
+    assert_eq!(taken, octets.len());
+    let Some(Item::Run { octets: run, messages: 2 }) = item else { panic!("{item:?}") };
+    assert_eq!(run.as_ptr(), octets.as_ptr());
+    assert_eq!(decoder.partial.capacity(), 0, "nothing is held for a peer that is between two messages");
+}
+
+#[test]
+fn a_run_ends_before_it_is_too_large_and_at_the_credit() {
+    let octets = frame(FrameKind::Last, &[7; 98]).repeat(1_000);
+    let taken = |credit| {
+        let mut decoder = Decoder::default();
+        decoder.decode(&octets, Expect::Traffic, &Limits::default(), credit).unwrap().0
+    };
+    assert_eq!(taken(Credit::UNLIMITED), RUN_OCTETS / 100 * 100);
+    assert_eq!(taken(Credit { messages: 3, octets: usize::MAX }), 300);
+    assert_eq!(taken(Credit { messages: u32::MAX, octets: 300 }), 300);
+    assert_eq!(taken(Credit { messages: 0, octets: 0 }), 100, "one is always taken");
+}
+
+#[test]
+fn a_message_that_is_larger_than_a_run_is_one() {
+    let octets = frame(FrameKind::Last, &vec![7; 3 * RUN_OCTETS]);
+    let mut decoder = Decoder::default();
+    let (taken, item) = decoder.decode(&octets, Expect::Traffic, &Limits::default(), Credit::UNLIMITED).unwrap();
+    assert_eq!(taken, octets.len());
+    assert!(matches!(item, Some(Item::Run { messages: 1, .. })));
+}
+
+#[test]
+fn messages_before_a_fault_come_out_first() {
+    let octets = [frame(FrameKind::Last, b"good"), vec![0x80, 0]].concat();
+    let mut decoder = Decoder::default();
+    let limits = Limits::default();
+    let (taken, item) = decoder.decode(&octets, Expect::Traffic, &limits, Credit::UNLIMITED).unwrap();
+    assert!(matches!(item, Some(Item::Run { messages: 1, .. })));
+    let error = decoder.decode(&octets[taken..], Expect::Traffic, &limits, Credit::UNLIMITED).unwrap_err();
+    assert!(matches!(error, Error::Malformed(_)));
+}
+
+#[test]
+fn limits_hold_to_the_octet_and_frame_whole_or_in_pieces() {
+    let limits = Limits { message_octets: 20, message_frames: 3, command_octets: 5, ..Limits::default() };
+    let message = |frames: usize, octets: usize| {
+        let mut wire = Vec::new();
+        for n in 1..frames {
+            let _ = n;
+            encode::frame(&mut wire, FrameKind::More, b"");
+        }
+        encode::frame(&mut wire, FrameKind::Last, &vec![7; octets - 2 * frames]);
+        wire
+    };
+    let cases = [
+        (message(1, 20), None),
+        (message(1, 21), Some(Violation::MessageOctets { octets: 21, limit: 20 })),
+        (message(3, 20), None),
+        (message(3, 21), Some(Violation::MessageOctets { octets: 21, limit: 20 })),
+        (message(4, 10), Some(Violation::MessageFrames { limit: 3 })),
+        (frame(FrameKind::Command, b"\x04abcd"), None),
+        (frame(FrameKind::Command, b"\x05abcde"), Some(Violation::CommandOctets { octets: 6, limit: 5 })),
+    ];
+    for (octets, violation) in cases {
+        let expected = violation.map(Error::Violation);
+        assert_eq!(decode([&octets[..]], &limits).err(), expected, "{octets:02x?}");
+        assert_eq!(decode(octets.chunks(1), &limits).err(), expected, "{octets:02x?}");
+    }
+}
+
+#[test]
+fn a_size_is_judged_before_its_octets_come_and_nothing_is_reserved_for_it() {
+    for size in [1u64 << 31, 1 << 32, (1 << 63) - 1] {
+        let header = FrameHeader { kind: FrameKind::Last, size }.encode();
+        assert!(matches!(
+            decode([&header[..]], &Limits::default()),
+            Err(Error::Violation(Violation::MessageOctets { .. }))
+        ));
+    }
+    let mut decoder = Decoder::default();
+    let header = FrameHeader { kind: FrameKind::Last, size: 60 << 20 }.encode();
+    let _ = decoder.decode(&header, Expect::Traffic, &Limits::default(), Credit::UNLIMITED).unwrap();
+    assert!(decoder.partial.capacity() <= 1_024, "{}", decoder.partial.capacity());
+}
+
+#[test]
+fn a_message_before_the_handshake_is_over_is_refused_by_its_flags() {
+    let mut decoder = Decoder::default();
+    let error = decoder
+        .decode(&frame(FrameKind::Last, b"early"), Expect::Handshake, &Limits::default(), Credit::UNLIMITED)
+        .unwrap_err();
+    assert_eq!(error, Violation::MessageBeforeReady.into());
+}
+
+#[test]
+fn a_gathered_message_takes_exactly_its_size() {
+    let mut decoder = Decoder::default();
+    let octets = frame(FrameKind::Last, &vec![7; 100_000]);
+    let mut message = None;
+    for piece in octets.chunks(1_460) {
+        if let (_, Some(Item::Message(whole))) =
+            decoder.decode(piece, Expect::Traffic, &Limits::default(), Credit::UNLIMITED).unwrap()
+        {
+            message = Some(whole);
+        }
+    }
+    let Wire::One(bytes) = message.unwrap().wire().clone() else { panic!("one piece") };
+    let memory: Vec<u8> = bytes.into();
+    assert!(memory.capacity() <= octets.len() + 64, "{}", memory.capacity());
+    assert_eq!(decoder.partial.capacity(), 0);
+}
+
+#[test]
+fn many_small_frames_do_not_move_the_message_each_time() {
+    let mut decoder = Decoder::default();
+    let limits = Limits::default();
+    let more = frame(FrameKind::More, &[7; 100]);
+    let mut moves = 0;
+    for _ in 0..8_000 {
+        let before = decoder.partial.capacity();
+        let (taken, item) = decoder.decode(&more, Expect::Traffic, &limits, Credit::UNLIMITED).unwrap();
+        assert!(taken == more.len() && item.is_none());
+        moves += usize::from(decoder.partial.capacity() != before);
+        assert!(decoder.partial.capacity() <= 2 * decoder.partial.len() + FIRST_RESERVE);
+    }
+    assert!(moves <= 20, "{moves}");
+}

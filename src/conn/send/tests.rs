@@ -1,1 +1,228 @@
+use alloc::vec;
 
+use super::*;
+use crate::wire::{FrameKind, encode};
+
+const UNLIMITED: Mark = Mark { messages: None, octets: None };
+
+fn queue() -> SendQueue {
+    SendQueue::new(UNLIMITED)
+}
+
+fn wire(body: &[u8]) -> Vec<u8> {
+    let mut octets = Vec::new();
+    encode::frame(&mut octets, FrameKind::Last, body);
+    octets
+}
+
+fn push(queue: &mut SendQueue, body: &[u8]) {
+    queue.push(Message::from(body)).expect("there is room");
+}
+
+fn ping(queue: &mut SendQueue) -> Vec<u8> {
+    let mut octets = Vec::new();
+    encode::ping(&mut octets, 0, b"");
+    queue.control().extend_from_slice(&octets);
+    octets
+}
+
+/// What is to be written, up to so many slices.
+fn shown(queue: &SendQueue, slices: usize) -> Vec<u8> {
+    let mut all = vec![&[][..]; slices];
+    let filled = queue.gather(&mut all);
+    assert!(all[..filled].iter().all(|slice| !slice.is_empty()), "no slice is empty");
+    all[..filled].concat()
+}
+
+/// Writes everything, so many octets at a time.
+fn written(queue: &mut SendQueue, at_once: usize) -> Vec<u8> {
+    let mut all = Vec::new();
+    loop {
+        let next = shown(queue, 3);
+        if next.is_empty() {
+            assert!(queue.is_empty());
+            return all;
+        }
+        let n = next.len().min(at_once);
+        all.extend_from_slice(&next[..n]);
+        queue.sent(n);
+    }
+}
+
+fn one_of_each(queue: &mut SendQueue) -> Vec<u8> {
+    let large = Message::builder().frame("head").frame(vec![5; 9_000]).frame("tail").finish();
+    let block = [wire(b"b1"), wire(b"b2")].concat();
+    push(queue, b"small");
+    push(queue, b"");
+    queue.push(large.clone()).unwrap();
+    queue.push_block(Bytes::from(block.clone()), 2, 1);
+    push(queue, &[3; 300]);
+    let mut all = [wire(b"small"), wire(b"")].concat();
+    large.wire().pieces().iter().for_each(|piece| all.extend_from_slice(piece));
+    [all, block, wire(&[3; 300])].concat()
+}
+
+#[test]
+fn entries_go_out_in_the_order_of_the_calls_however_little_is_written() {
+    for at_once in [1, 2, 7, 1_000, usize::MAX] {
+        let mut queue = queue();
+        let all = one_of_each(&mut queue);
+        assert_eq!(queue.messages(), 6);
+        assert!(written(&mut queue, at_once) == all, "{at_once} at once");
+        assert_eq!((queue.messages(), queue.charged(), queue.messages_sent()), (0, 0, 6));
+    }
+}
+
+#[test]
+fn a_command_goes_before_what_waits_and_never_inside_what_was_begun() {
+    let all = one_of_each(&mut queue());
+    let packed = wire(b"small").len() + wire(b"").len();
+    let last = wire(&[3; 300]).len();
+    let large = all.len() - packed - wire(b"b1").len() - wire(b"b2").len() - last;
+    let ends = [0, packed, packed + large, all.len() - last, all.len()];
+    for begun in (0..40).chain((40..all.len() - 400).step_by(499)).chain(all.len() - 400..all.len()) {
+        let mut queue = queue();
+        one_of_each(&mut queue);
+        let mut octets = Vec::new();
+        while octets.len() < begun {
+            let next = shown(&queue, 2);
+            let n = next.len().min(begun - octets.len());
+            octets.extend_from_slice(&next[..n]);
+            queue.sent(n);
+        }
+        let ping = ping(&mut queue);
+        octets.extend(written(&mut queue, 1_000));
+        let at = *ends.iter().find(|end| **end >= begun).expect("an entry ends");
+        assert_eq!(octets.splice(at..at + ping.len(), []).collect::<Vec<u8>>(), ping, "{begun} begun");
+        assert!(octets == all, "nothing else has changed");
+    }
+}
+
+#[test]
+fn small_messages_that_wait_are_packed_into_one_slice() {
+    let mut queue = queue();
+    (0..10).for_each(|n| push(&mut queue, &[n; 10]));
+    let mut slices = [&[][..]; 8];
+    assert_eq!(queue.gather(&mut slices), 1);
+    assert_eq!(queue.messages(), 10);
+    assert_eq!(queue.charged(), 10 * 12 + ENTRY_OCTETS as u64);
+}
+
+#[test]
+fn a_packed_entry_does_not_grow_without_end() {
+    let mut queue = queue();
+    (0..1_000).for_each(|_| push(&mut queue, &[1; 98]));
+    assert!(queue.entries.iter().all(|entry| entry.octets <= PACKED_OCTETS));
+    assert_eq!(queue.entries.len(), 1_000usize.div_ceil(PACKED_OCTETS / 100));
+}
+
+#[test]
+fn the_mark_counts_messages_and_octets_and_an_empty_queue_takes_any_one() {
+    let mut queue = SendQueue::new(Mark { messages: Some(2), octets: Some(1_000) });
+    push(&mut queue, &[0; 5_000]);
+    assert!(queue.is_full());
+    assert!(queue.push(Message::from("more")).is_err());
+    written(&mut queue, usize::MAX);
+    push(&mut queue, &[0; 300]);
+    assert!(queue.push(Message::from(vec![0; 700])).is_err(), "the octets would be too many");
+    assert!(!queue.is_full());
+    push(&mut queue, &[0; 300]);
+    assert!(queue.is_full() && !queue.has_room());
+    assert!(queue.push(Message::from("")).is_err(), "the messages would be too many");
+}
+
+#[test]
+fn there_is_room_again_at_half_of_the_mark() {
+    let mut queue = SendQueue::new(Mark { messages: Some(4), octets: None });
+    (0..4).for_each(|_| push(&mut queue, &[0; 200]));
+    let octets = wire(&[0; 200]).len();
+    let room: Vec<bool> = (0..4)
+        .map(|_| {
+            queue.sent(octets);
+            queue.has_room()
+        })
+        .collect();
+    assert_eq!(room, [false, false, true, true]);
+}
+
+#[test]
+fn what_was_not_begun_comes_back_whole_and_in_order() {
+    let bodies: [&[u8]; 5] = [b"one", b"two", &[3; 300], b"four", b"five"];
+    let all: Vec<u8> = bodies.iter().flat_map(|body| wire(body)).collect();
+    let ends: Vec<usize> = bodies
+        .iter()
+        .scan(0, |end, body| {
+            *end += wire(body).len();
+            Some(*end)
+        })
+        .collect();
+    for sent in 0..=all.len() {
+        let mut queue = queue();
+        bodies.iter().for_each(|body| push(&mut queue, body));
+        queue.sent(sent);
+        queue.settle();
+        let whole = ends.iter().filter(|end| **end <= sent).count();
+        let begun = usize::from(sent > 0 && !ends.contains(&sent));
+        assert_eq!(queue.messages_sent(), whole as u64, "{sent} sent");
+        assert_eq!(queue.messages(), (bodies.len() - whole) as u64, "{sent} sent");
+        let unsent: Vec<Message> = queue.into_unsent().collect();
+        let expected: Vec<Message> = bodies[whole + begun..].iter().map(|body| Message::from(*body)).collect();
+        assert_eq!(unsent, expected, "{sent} sent");
+    }
+}
+
+#[test]
+fn discarding_leaves_what_was_begun_and_counts_the_rest() {
+    let mut queue = queue();
+    push(&mut queue, &[1; 200]);
+    push(&mut queue, &[2; 200]);
+    queue.push_block(Bytes::from(wire(b"3")), 1, 1);
+    queue.sent(1);
+    assert_eq!(queue.discard_unsent(), 2);
+    assert_eq!(queue.messages(), 1);
+    assert_eq!(written(&mut queue, usize::MAX), wire(&[1; 200])[1..]);
+    assert_eq!(queue.charged(), 0);
+}
+
+#[test]
+fn only_a_block_that_can_be_given_up_counts_as_held() {
+    let mut queue = queue();
+    push(&mut queue, &[1; 200]);
+    assert_eq!(queue.oldest_block(), None);
+    queue.push_block(Bytes::from(wire(b"2")), 1, 7);
+    queue.push_block(Bytes::from(wire(b"3")), 1, 8);
+    assert_eq!(queue.oldest_block(), Some(7));
+    queue.sent(wire(&[1; 200]).len() + 1);
+    assert_eq!(queue.oldest_block(), Some(8));
+    queue.discard_unsent();
+    assert_eq!(queue.oldest_block(), None);
+}
+
+#[test]
+fn last_words_are_the_commands_unless_a_message_was_begun() {
+    let mut idle = queue();
+    let ping_octets = ping(&mut idle);
+    idle.sent(2);
+    push(&mut idle, b"never sent");
+    assert_eq!(idle.take_last_words(), ping_octets[2..]);
+
+    let mut busy = queue();
+    push(&mut busy, b"begun");
+    busy.sent(1);
+    ping(&mut busy);
+    assert_eq!(busy.take_last_words(), b""[..]);
+}
+
+#[test]
+fn an_empty_queue_holds_no_memory_to_speak_of() {
+    let mut queue = queue();
+    (0..1_000).for_each(|_| push(&mut queue, &[1; 200]));
+    ping(&mut queue);
+    written(&mut queue, 10_000);
+    assert!(queue.entries.capacity() <= KEPT_ENTRIES);
+    assert_eq!(queue.control.capacity(), 0);
+    (0..1_000).for_each(|_| push(&mut queue, &[1; 200]));
+    queue.sent(1);
+    queue.discard_unsent();
+    assert!(queue.entries.capacity() <= 2 * KEPT_ENTRIES);
+}

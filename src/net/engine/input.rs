@@ -17,14 +17,14 @@ impl<P: Pattern> Engine<P> {
     /// Call it once per poll, even without events.
     pub fn process(&mut self, events: &Events) {
         self.look_at_clock();
-        // What was not flushed.
+        for event in events {
+            self.note(event);
+        }
+        // What was not flushed, and what can be written again: a queue is full only after that.
         if self.socket.has_actions() || !self.writes.is_empty() {
             self.carry_out();
         }
         self.news = false;
-        for event in events {
-            self.note(event);
-        }
         self.visit_sources();
         // After the input: what has arrived is a sign of life, even when we come late to see it.
         self.fire_timers();

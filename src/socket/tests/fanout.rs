@@ -1,0 +1,106 @@
+//! Broadcast by turn, and what peers that lag hold back.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::harness::{Rig, wire};
+use crate::conn::Mark;
+use crate::message::Message;
+use crate::socket::{Options, PeerId, Router};
+
+const UNLIMITED: Mark = Mark { messages: None, octets: None };
+
+fn one_block() -> Message {
+    Message::from(vec![7; 60 * 1024])
+}
+
+/// `count` clients whose transports take nothing more, each stuck in the middle of a message.
+fn stuck_in_mid_message(rig: &mut Rig<Router>, count: usize) -> Vec<PeerId> {
+    let peers: Vec<PeerId> = (0..count).map(|n| rig.client(&alloc::format!("stuck {n}"))).collect();
+    peers.iter().for_each(|peer| rig.limit(*peer, 10));
+    rig.socket.broadcast_except(None, &one_block());
+    rig.turn();
+    peers
+}
+
+#[test]
+fn all_laggards_are_dealt_with_even_if_each_is_stuck_in_mid_message() {
+    let options = Options::new().send_mark(UNLIMITED).broadcast_octets(Some(1 << 20));
+    let mut rig = Rig::router(options);
+    let stuck = stuck_in_mid_message(&mut rig, 5);
+    for _ in 0..100 {
+        rig.socket.broadcast_except(None, &one_block());
+        rig.turn();
+    }
+    for peer in stuck {
+        let queued = rig.socket.peer(peer).unwrap().queued_octets();
+        assert!(queued <= 2 << 20, "{peer}: {queued}");
+    }
+}
+
+#[test]
+fn a_client_that_reads_loses_nothing_to_laggards() {
+    let options = Options::new().send_mark(UNLIMITED).broadcast_octets(Some(1 << 20));
+    let mut rig = Rig::router(options);
+    stuck_in_mid_message(&mut rig, 2);
+    let good = rig.client("good");
+    for _ in 0..100 {
+        rig.socket.broadcast_except(None, &one_block());
+        rig.turn();
+    }
+    assert_eq!(rig.socket.peer(good).unwrap().counts().sent, 100);
+    assert_eq!(rig.socket.peer(good).unwrap().counts().dropped, 0);
+}
+
+#[test]
+fn a_peer_whose_queue_was_discarded_is_written_again() {
+    let mut rig = Rig::router(Options::new());
+    let peer = rig.client("a");
+    rig.limit(peer, 0);
+    rig.send(peer, "lost").unwrap();
+    rig.turn();
+    rig.socket.discard_queue(peer);
+    rig.limit(peer, 1_000);
+    rig.send(peer, "kept").unwrap();
+    assert_eq!(rig.written(peer), wire("kept"));
+    assert_eq!(rig.socket.peer(peer).unwrap().counts().dropped, 1);
+}
+
+#[test]
+fn who_waits_for_room_hears_of_it_when_the_queue_is_discarded() {
+    let mut rig = Rig::router(Options::new().send_mark(Mark { messages: Some(1), octets: None }));
+    let peer = rig.client("a");
+    rig.limit(peer, 0);
+    rig.send(peer, "1").unwrap();
+    rig.send(peer, "2").unwrap_err();
+    rig.events();
+    rig.socket.discard_queue(peer);
+    assert_eq!(rig.events(), ["0 writable"]);
+}
+
+#[test]
+fn a_closing_socket_ends_when_its_last_queue_is_discarded() {
+    let mut rig = Rig::router(Options::new());
+    let peer = rig.client("a");
+    rig.limit(peer, 0);
+    rig.send(peer, "lost").unwrap();
+    rig.turn();
+    rig.socket.close(rig.now, None);
+    assert!(!rig.socket.is_closed());
+    rig.socket.discard_queue(peer);
+    assert!(rig.socket.is_closed());
+}
+
+#[test]
+fn a_lossy_send_does_not_take_away_the_writable_of_another() {
+    let mut rig = Rig::router(Options::new().send_mark(Mark { messages: Some(1), octets: None }));
+    let peer = rig.client("a");
+    rig.limit(peer, 0);
+    rig.send(peer, "1").unwrap();
+    rig.send(peer, "2").unwrap_err();
+    assert!(!rig.socket.send_lossy(peer, "3".into()));
+    rig.turn();
+    rig.limit(peer, 1_000);
+    let events = rig.events();
+    assert!(events.contains(&"0 writable".into()), "{events:?}");
+}

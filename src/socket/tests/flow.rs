@@ -1,0 +1,1 @@
+//! Back-pressure, pauses and heartbeats.

@@ -1,0 +1,1 @@
+//! ROUTER: R1 to R7.
