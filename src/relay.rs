@@ -235,8 +235,9 @@ impl Relay {
 
     /// The sum over all clients, present and past.
     pub fn totals(&self, socket: &Socket<Router>) -> Counts {
+        // One that has gone, and whose end was not taken yet, is neither among the clients nor among those who left.
         let mut totals = self.left;
-        self.clients(socket).for_each(|(_, counts)| totals += counts);
+        totals += socket.counts();
         totals
     }
 

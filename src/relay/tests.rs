@@ -201,3 +201,19 @@ fn events_that_nobody_takes_are_bounded() {
     assert_eq!(room.events().len(), MAX_EVENTS);
     assert_eq!(room.rig.socket.peers().len(), 0);
 }
+
+#[test]
+fn the_totals_count_a_client_that_is_gone_before_the_relay_has_heard_of_it() {
+    let mut room = Room::new(RelayOptions::new(), Options::new());
+    let [a, b] = ["a", "b"].map(|identity| room.join(identity));
+    room.says(a, "one");
+    let before = room.relay.totals(&room.rig.socket);
+    assert_eq!((before.received, before.sent), (1, 1));
+    for gone in [a, b] {
+        let now = room.rig.now;
+        room.rig.socket.handle_closed(now, gone, crate::socket::Closed::Eof);
+        assert_eq!(room.relay.totals(&room.rig.socket), before);
+    }
+    room.turn();
+    assert_eq!(room.relay.totals(&room.rig.socket), before);
+}

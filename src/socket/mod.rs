@@ -406,6 +406,13 @@ impl<P: Pattern> Socket<P> {
         self.core.peers.connected().iter().copied()
     }
 
+    /// The sum over all peers whose last event was not taken.
+    pub(crate) fn counts(&self) -> Counts {
+        let mut sum = Counts::default();
+        self.core.peers.slots().for_each(|slot| sum += slot.counts());
+        sum
+    }
+
     /// A number that changes whenever something was written, or need not be written any more.
     pub(crate) fn progress(&self) -> u64 {
         self.core.progress

@@ -177,8 +177,12 @@ impl Peers {
         self.slots.len()
     }
 
-    /// A peer's slot by its place in the order of slots, for going through all of them.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().map(|(_, slot)| slot)
+    }
+
+    /// All of them, to go through while they change.
     pub(crate) fn ids(&self) -> Vec<PeerId> {
-        self.slots.iter().map(|(_, slot)| slot.id).collect()
+        self.slots().map(|slot| slot.id).collect()
     }
 }
