@@ -1,5 +1,6 @@
 //! What loopback does not show by itself: deadlines, and addresses that nobody listens at.
 
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 use std::vec;
@@ -10,6 +11,9 @@ use mio::{Events, Poll};
 use super::*;
 use crate::net::stream::Phase;
 use crate::socket::{Action, Dealer, DialError, Options};
+
+/// How long anything may take that is expected to happen.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Rig {
     poll: Poll,
@@ -34,11 +38,18 @@ impl Rig {
 
     fn turn(&mut self) {
         let mut events = Events::with_capacity(16);
-        let wait = Duration::from_secs(10);
-        let wait = self.engine.timeout().map_or(wait, |timeout| timeout.min(wait));
+        let wait = self.engine.timeout().map_or(PATIENCE, |timeout| timeout.min(PATIENCE));
         self.poll.poll(&mut events, Some(wait)).unwrap();
         self.engine.process(&events);
         self.engine.flush();
+    }
+
+    fn until_open(&mut self, peer: PeerId) {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while !self.is_open(peer) {
+            assert!(std::time::Instant::now() < deadline, "not connected");
+            self.turn();
+        }
     }
 
     fn is_open(&mut self, peer: PeerId) -> bool {
@@ -75,14 +86,8 @@ fn the_next_address_is_dialled_when_one_refuses() {
     let peer = rig.peer();
     let (_silent, silent) = silent();
     rig.engine.dial_next(peer, vec![silent, silent, address].into_iter(), None);
-    for _ in 0..10 {
-        rig.turn();
-        if rig.is_open(peer) {
-            assert!(rig.engine.poll_event().is_none(), "a failure was reported");
-            return;
-        }
-    }
-    panic!("not connected");
+    rig.until_open(peer);
+    assert!(rig.engine.poll_event().is_none(), "a failure was reported");
 }
 
 #[test]
@@ -116,9 +121,7 @@ fn last_words_that_nobody_reads_are_given_up() {
     let (_listener, address) = listener();
     let peer = rig.peer();
     rig.engine.dial_next(peer, vec![address].into_iter(), None);
-    while !rig.is_open(peer) {
-        rig.turn();
-    }
+    rig.until_open(peer);
     // More than the system buffers.
     rig.engine.let_go(peer, vec![0; 64 << 20].into());
     assert!(rig.engine.carrier(peer).is_none());
@@ -127,6 +130,27 @@ fn last_words_that_nobody_reads_are_given_up() {
     assert!(rig.engine.sources.has_streams());
     rig.pass(Duration::from_millis(1500));
     assert!(!rig.engine.sources.has_streams());
+}
+
+#[test]
+fn a_peer_that_sends_on_after_the_end_is_cut_before_the_deadline() {
+    let mut rig = Rig::new();
+    let (listener, address) = listener();
+    let peer = rig.peer();
+    rig.engine.dial_next(peer, vec![address].into_iter(), None);
+    rig.until_open(peer);
+    let (mut other, _) = listener.accept().unwrap();
+    let Some(Carrier::Stream(key)) = rig.engine.carrier(peer) else { panic!("no stream") };
+    rig.engine.let_go(peer, Bytes::new());
+    other.set_nonblocking(true).unwrap();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    // No timer fires in here.
+    while let Some(stream) = rig.engine.sources.stream_mut(key) {
+        assert!(std::time::Instant::now() < deadline, "still drained");
+        let _ = other.write(&[0; 4096]);
+        stream.transport.readable = true;
+        rig.engine.linger(key);
+    }
 }
 
 #[test]
@@ -141,9 +165,7 @@ fn a_stale_id_does_not_reach_the_stream_of_the_next_peer() {
     assert_eq!((old.index(), old == new), (new.index(), false));
     rig.engine.dial_next(new, vec![address].into_iter(), None);
     rig.engine.let_go(old, Bytes::new());
-    while !rig.is_open(new) {
-        rig.turn();
-    }
+    rig.until_open(new);
 }
 
 #[test]
