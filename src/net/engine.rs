@@ -5,6 +5,8 @@ mod dial;
 mod error;
 mod input;
 mod output;
+#[cfg(test)]
+mod tests;
 
 use std::boxed::Box;
 use std::collections::{BTreeSet, VecDeque};

@@ -271,4 +271,15 @@ mod tests {
         let (_io, got) = listen(&"tcp://localhost:0".parse().unwrap()).unwrap();
         assert!(got.address().unwrap().is_ipv4(), "{got}");
     }
+
+    #[test]
+    fn a_stream_has_no_delay_and_keeps_alive_by_option() {
+        for idle in [None, Some(Duration::from_secs(60))] {
+            let (_listener, got) = listen(&"tcp://127.0.0.1:0".parse().unwrap()).unwrap();
+            let io = TcpStream::connect(got.address().unwrap()).unwrap();
+            prepare(&io, &TcpOptions::new().keepalive(idle));
+            assert!(io.nodelay().unwrap());
+            assert_eq!(SockRef::from(&io).keepalive().unwrap(), idle.is_some());
+        }
+    }
 }

@@ -163,7 +163,7 @@ impl<P: Pattern> Engine<P> {
         self.drop_stream(key);
     }
 
-    fn fire_timers(&mut self) {
+    pub(super) fn fire_timers(&mut self) {
         while let Some(&(at, key)) = self.deadlines.first() {
             if at > self.now {
                 break;

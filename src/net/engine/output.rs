@@ -91,7 +91,7 @@ impl<P: Pattern> Engine<P> {
     }
 
     /// Ends the connection or the dial of a peer that the socket is done with.
-    fn let_go(&mut self, peer: PeerId, last: Bytes) {
+    pub(super) fn let_go(&mut self, peer: PeerId, last: Bytes) {
         let key = match self.take_carrier(peer) {
             Some(Carrier::Stream(key)) => key,
             Some(Carrier::Lookup) => return self.resolver.cancel(peer),

@@ -1,0 +1,190 @@
+//! What loopback does not show by itself: deadlines, and addresses that nobody listens at.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+use std::vec;
+
+use bytes::Bytes;
+use mio::{Events, Poll};
+
+use super::*;
+use crate::net::stream::Phase;
+use crate::socket::{Action, Dealer, DialError, Options};
+
+/// How long anything may take that is expected to happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Rig {
+    poll: Poll,
+    engine: Engine<Dealer>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let poll = Poll::new().unwrap();
+        let socket = Socket::dealer(Options::new(), 1);
+        let engine = Engine::new(poll.registry(), 0..10, socket, TcpOptions::new()).unwrap();
+        Self { poll, engine }
+    }
+
+    /// A peer that the socket waits to be dialled for.
+    fn peer(&mut self) -> PeerId {
+        let socket = self.engine.socket_mut();
+        let peer = socket.connect(Instant::ZERO, "tcp://127.0.0.1:1");
+        assert!(matches!(socket.poll_action(), Some(Action::Dial { .. })));
+        peer
+    }
+
+    fn turn(&mut self) {
+        let mut events = Events::with_capacity(16);
+        let wait = self.engine.timeout().map_or(PATIENCE, |timeout| timeout.min(PATIENCE));
+        self.poll.poll(&mut events, Some(wait)).unwrap();
+        self.engine.process(&events);
+        self.engine.flush();
+    }
+
+    fn until_open(&mut self, peer: PeerId) {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while !self.is_open(peer) {
+            assert!(std::time::Instant::now() < deadline, "not connected");
+            self.turn();
+        }
+    }
+
+    fn is_open(&mut self, peer: PeerId) -> bool {
+        let Some(Carrier::Stream(key)) = self.engine.carrier(peer) else { return false };
+        let stream = self.engine.sources.stream_mut(key);
+        stream.is_some_and(|stream| matches!(stream.phase, Phase::Open(_)))
+    }
+
+    /// The time is `later`, and nothing else has happened.
+    fn pass(&mut self, later: Duration) {
+        self.engine.now = self.engine.now() + later;
+        self.engine.fire_timers();
+    }
+}
+
+fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// An address that is taken and where nobody listens.
+fn silent() -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
+#[test]
+fn the_next_address_is_dialled_when_one_refuses() {
+    let mut rig = Rig::new();
+    let (_listener, address) = listener();
+    let peer = rig.peer();
+    let (_silent, silent) = silent();
+    rig.engine.dial_next(peer, vec![silent, silent, address].into_iter(), None);
+    rig.until_open(peer);
+    assert!(rig.engine.poll_event().is_none(), "a failure was reported");
+}
+
+#[test]
+fn a_dial_without_an_answer_is_given_up_for_the_next_address_and_then_for_good() {
+    let mut rig = Rig::new();
+    // The events of both are never looked at, as if no answer came.
+    let (_first, first) = listener();
+    let (_second, second) = listener();
+    let peer = rig.peer();
+    rig.engine.dial_next(peer, vec![first, second].into_iter(), None);
+    let dialled = |rig: &mut Rig| {
+        let Some(Carrier::Stream(key)) = rig.engine.carrier(peer) else { return None };
+        rig.engine.sources.stream_mut(key).map(|stream| stream.transport.io.peer_addr().unwrap())
+    };
+    rig.pass(Duration::from_secs(9));
+    assert_eq!(dialled(&mut rig), Some(first));
+    rig.pass(Duration::from_secs(11));
+    assert_eq!(dialled(&mut rig), Some(second));
+    rig.pass(Duration::from_secs(9));
+    assert_eq!(dialled(&mut rig), Some(second));
+    rig.pass(Duration::from_secs(22));
+    assert_eq!(dialled(&mut rig), None);
+    assert!(!rig.engine.sources.has_streams());
+    let Some(Event::Retrying { cause, .. }) = rig.engine.poll_event() else { panic!("not reported") };
+    assert_eq!(*cause, DialError::TimedOut.into());
+}
+
+#[test]
+fn last_words_that_nobody_reads_are_given_up() {
+    let mut rig = Rig::new();
+    let (_listener, address) = listener();
+    let peer = rig.peer();
+    rig.engine.dial_next(peer, vec![address].into_iter(), None);
+    rig.until_open(peer);
+    // More than the system buffers.
+    rig.engine.let_go(peer, vec![0; 64 << 20].into());
+    assert!(rig.engine.carrier(peer).is_none());
+    assert!(rig.engine.sources.has_streams());
+    rig.pass(Duration::from_millis(500));
+    assert!(rig.engine.sources.has_streams());
+    rig.pass(Duration::from_millis(1500));
+    assert!(!rig.engine.sources.has_streams());
+}
+
+#[test]
+fn a_peer_that_sends_on_after_the_end_is_cut_before_the_deadline() {
+    let mut rig = Rig::new();
+    let (listener, address) = listener();
+    let peer = rig.peer();
+    rig.engine.dial_next(peer, vec![address].into_iter(), None);
+    rig.until_open(peer);
+    let (mut other, _) = listener.accept().unwrap();
+    let Some(Carrier::Stream(key)) = rig.engine.carrier(peer) else { panic!("no stream") };
+    rig.engine.let_go(peer, Bytes::new());
+    other.set_nonblocking(true).unwrap();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    // No timer fires in here.
+    while let Some(stream) = rig.engine.sources.stream_mut(key) {
+        assert!(std::time::Instant::now() < deadline, "still drained");
+        let _ = other.write(&[0; 4096]);
+        stream.transport.readable = true;
+        rig.engine.linger(key);
+    }
+}
+
+#[test]
+fn a_stale_id_does_not_reach_the_stream_of_the_next_peer() {
+    let mut rig = Rig::new();
+    let (_listener, address) = listener();
+    let old = rig.peer();
+    rig.engine.disconnect(old);
+    rig.engine.flush();
+    while rig.engine.poll_event().is_some() {}
+    let new = rig.peer();
+    assert_eq!((old.index(), old == new), (new.index(), false));
+    rig.engine.dial_next(new, vec![address].into_iter(), None);
+    rig.engine.let_go(old, Bytes::new());
+    rig.until_open(new);
+}
+
+#[test]
+fn a_name_that_is_not_answered_is_given_up() {
+    let mut rig = Rig::new();
+    let peer = rig.peer();
+    // Nobody has opened the resolver, so that no thread looks it up.
+    let deadline = Instant::after_epoch(Duration::from_secs(10));
+    rig.engine.set_carrier(peer, Carrier::Lookup);
+    rig.engine.resolver.start(peer, "nobody.invalid", 1, deadline);
+    assert!(rig.engine.timeout().is_some_and(|timeout| timeout > Duration::from_secs(5)));
+    rig.pass(Duration::from_secs(11));
+    let Some(Event::Retrying { cause, .. }) = rig.engine.poll_event() else { panic!("not reported") };
+    assert_eq!(cause.to_string(), "the name cannot be resolved: no answer within 10s");
+    assert_eq!(rig.engine.resolver.poll_timeout(), None);
+}
+
+#[test]
+fn an_engine_can_be_sent_to_a_thread() {
+    fn check<T: Send>() {}
+    check::<Engine<Dealer>>();
+}
