@@ -1,8 +1,9 @@
-//! The `zmio` command: a relay for ZeroMQ clients, and a demonstration of it.
+//! The `zmio` command: a relay for ZeroMQ clients, a client for people, and a demonstration.
 //!
 //! Everything that a peer chose (identities, reasons of an ERROR) is printed escaped. What a user did wrong is
 //! one line on standard error: status 2 for the command line, 1 for what the system refused.
 
+mod client;
 mod demo;
 mod hub;
 mod output;
@@ -27,6 +28,8 @@ struct Cli {
 enum Command {
     /// Pass every message of each client on to all others, until Ctrl-C or SIGTERM
     Relay(relay::Arguments),
+    /// Talk to a ROUTER or a relay: each line of input is sent, each message that comes is printed
+    Client(client::Arguments),
     /// Show a relay and three clients at work over TCP; ends by itself
     Demo,
 }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Relay(arguments) => relay::run(&arguments),
+        Command::Client(arguments) => client::run(&arguments),
         Command::Demo => demo::run(),
     };
     let (line, status) = match result {

@@ -1,0 +1,180 @@
+//! `zmio client`: a DEALER for people. Lines in, messages out.
+
+use std::io::{BufRead, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+use zmio::net::{Endpoint, HandleEvent, HandleOptions};
+use zmio::{Dealer, Event, Identity, Message, Options};
+
+use crate::Failure;
+use crate::values::seconds;
+
+/// Longer than anybody waits for an event.
+const FOREVER: Duration = Duration::from_secs(1 << 40);
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Where to connect, as tcp://HOST:PORT
+    endpoint: Endpoint,
+    /// The identity by which a ROUTER knows this client [default: the ROUTER assigns one]
+    #[arg(long, value_name = "TEXT")]
+    identity: Option<String>,
+    /// Send each line as the only frame of its message, without an empty frame before it
+    #[arg(long)]
+    bare: bool,
+    /// Say nothing on standard error about the connection
+    #[arg(long)]
+    quiet: bool,
+    /// Leave after so many messages were received, instead of at the end of input
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// How long to go on sending what is queued when it is time to leave
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "5")]
+    linger: Duration,
+}
+
+/// Why it all ends, and what was left unsent, for whichever thread finds out.
+#[derive(Default)]
+struct End {
+    refused: OnceLock<String>,
+    unsent: AtomicU64,
+}
+
+/// Runs until the end of input, or until so many messages came.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mut options = Options::new();
+    if let Some(identity) = &arguments.identity {
+        let identity = Identity::new(identity.clone().into_bytes());
+        options = options.identity(identity.map_err(|error| Failure::Usage(format!("--identity: {error}")))?);
+    }
+    let cannot = |error: &dyn std::fmt::Display| Failure::Run(format!("cannot start: {error}"));
+    let dealer = Dealer::open(HandleOptions::new().socket(options)).map_err(|error| cannot(&error))?;
+    dealer.dial(&arguments.endpoint.to_string()).map_err(|error| Failure::Usage(error.to_string()))?;
+
+    let end = Arc::new(End::default());
+    let interrupted = dealer.clone();
+    ctrlc::set_handler(move || {
+        interrupted.close(Some(Duration::ZERO));
+    })
+    .map_err(|error| Failure::Run(format!("cannot handle signals: {error}")))?;
+
+    let watcher = (dealer.clone(), Arc::clone(&end), arguments.quiet);
+    spawn("zmio-events", move || watch(&watcher.0, &watcher.1, watcher.2))?;
+    let reader = (dealer.clone(), Arc::clone(&end), arguments.bare);
+    let at_end_of_input = arguments.count.is_none().then_some(arguments.linger);
+    spawn("zmio-input", move || send_lines(&reader.0, &reader.1, reader.2, at_end_of_input))?;
+
+    let wanted = arguments.count.unwrap_or(u64::MAX);
+    for (message, _) in dealer.iter().zip(0..wanted) {
+        if print(&message, arguments.bare).is_err() {
+            // Nobody reads on.
+            break;
+        }
+    }
+    leave(&dealer, &end, arguments.linger);
+    if let Some(reason) = end.refused.get() {
+        return Err(Failure::Run(reason.clone()));
+    }
+    match end.unsent.load(Ordering::Acquire) {
+        0 => Ok(()),
+        unsent => Err(Failure::Run(format!("{unsent} messages were not sent"))),
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    let thread = thread::Builder::new().name(name.into()).spawn(work);
+    thread.map(|_| ()).map_err(|error| Failure::Run(format!("cannot start a thread: {error}")))
+}
+
+fn leave(dealer: &Dealer, end: &End, linger: Duration) {
+    end.unsent.store(dealer.close(Some(linger)), Ordering::Release);
+}
+
+/// Sends each line of standard input. What does not fit yet waits, and with it the input.
+fn send_lines(dealer: &Dealer, end: &End, bare: bool, at_end: Option<Duration>) {
+    let mut input = std::io::stdin().lock();
+    let mut line = Vec::new();
+    while matches!(input.read_until(b'\n', &mut line), Ok(octets) if octets > 0) {
+        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        let message = if bare { Message::from(text) } else { Message::multipart([&b""[..], text]) };
+        if dealer.send(message).is_err() {
+            return;
+        }
+        line.clear();
+    }
+    if let Some(linger) = at_end {
+        leave(dealer, end, linger);
+    }
+}
+
+/// Tells what becomes of the connection.
+fn watch(dealer: &Dealer, end: &End, quiet: bool) {
+    while let Ok(event) = dealer.event_timeout(FOREVER) {
+        let HandleEvent::Socket(event) = event else { continue };
+        let line = match event {
+            Event::Connected { info, .. } => format!("connected to {}", info.address),
+            Event::Disconnected(gone) => format!("disconnected from {}: {}", gone.address, gone.cause),
+            Event::Rejected(rejected) => format!("no handshake with {}: {}", rejected.address, rejected.cause),
+            Event::Retrying { after, cause, .. } => format!("{cause}; dialling again in {} ms", after.as_millis()),
+            Event::GaveUp { cause, .. } => {
+                let _ = end.refused.set(cause.to_string());
+                dealer.close(Some(Duration::ZERO));
+                return;
+            }
+            _ => continue,
+        };
+        if !quiet {
+            crate::complain(&line);
+        }
+    }
+}
+
+/// One line for each message: its frames, with a tab between them. The empty frame that goes before a body in this
+/// framing is left out, unless frames are taken bare.
+fn print(message: &Message, bare: bool) -> std::io::Result<()> {
+    let mut frames = message.frames().peekable();
+    if !bare && frames.len() > 1 {
+        frames.next_if(|frame| frame.is_empty());
+    }
+    let line = frames.map(text).collect::<Vec<_>>().join("\t");
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// A frame as text that is safe to print: what is no text, or would steer a terminal, is escaped.
+fn text(frame: &[u8]) -> String {
+    let mut text = String::with_capacity(frame.len());
+    for chunk in frame.utf8_chunks() {
+        for char in chunk.valid().chars() {
+            match char {
+                '\'' | '"' => text.push(char),
+                _ => text.extend(char.escape_debug()),
+            }
+        }
+        text.extend(chunk.invalid().iter().map(|octet| format!("\\x{octet:02x}")));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::text;
+
+    #[test]
+    fn text_is_printed_as_it_is() {
+        assert_eq!(text("it's \"grün\" 🦀".as_bytes()), "it's \"grün\" 🦀");
+    }
+
+    #[test]
+    fn what_is_no_text_or_steers_a_terminal_is_escaped() {
+        assert_eq!(text(b"\x1b[2J\t\n\\"), r"\u{1b}[2J\t\n\\");
+        assert_eq!(text(b"\xff\x00ok\xc3"), r"\xff\0ok\xc3");
+        assert!(!text("\u{202e}".as_bytes()).contains('\u{202e}'), "an override of the direction of text");
+    }
+}
