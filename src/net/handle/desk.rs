@@ -58,7 +58,8 @@ pub(super) struct Out<S: Side> {
     /// The I/O thread waits in its poll, and has to be woken.
     asleep: bool,
     waiting: usize,
-    close: Option<Option<Duration>>,
+    /// Nothing more is taken from the program.
+    closing: bool,
     /// The I/O thread has ended, with so many messages not sent.
     end: Option<u64>,
 }
@@ -111,7 +112,7 @@ impl<S: Side> Desk<S> {
                 ledger,
                 asleep: false,
                 waiting: 0,
-                close: None,
+                closing: false,
                 end: None,
             }),
             room: Condvar::new(),
@@ -137,7 +138,7 @@ impl<S: Side> Desk<S> {
     ) -> Result<(), SendError> {
         let mut out = lock(&self.out);
         loop {
-            if out.close.is_some() || out.end.is_some() {
+            if out.closing || out.end.is_some() {
                 return Err(SendError::Closing(message));
             }
             message = match reserve(&mut out.ledger, message) {
@@ -188,8 +189,10 @@ impl<S: Side> Desk<S> {
     /// Tells the I/O thread to close, waits for its end, and says how many messages were not sent.
     pub(super) fn close(&self, linger: Option<Duration>) -> u64 {
         let mut out = lock(&self.out);
-        if out.close.is_none() {
-            out.close = Some(linger);
+        if !out.closing && out.end.is_none() {
+            out.closing = true;
+            // Behind the messages that were left before, and before none.
+            out.orders.push(Box::new(move |engine| engine.close(linger)));
             let asleep = mem::replace(&mut out.asleep, false);
             self.room.notify_all();
             if asleep {
@@ -248,16 +251,16 @@ impl<S: Side> Desk<S> {
     /// Is there anything to do? If not, whoever brings something rings.
     pub(super) fn fall_asleep(&self) -> bool {
         let mut out = lock(&self.out);
-        out.asleep = out.messages.is_empty() && out.orders.is_empty() && out.close.is_none();
+        out.asleep = out.messages.is_empty() && out.orders.is_empty();
         out.asleep
     }
 
     /// Takes what the program left, and leaves the empty `messages` in its place.
-    pub(super) fn collect(&self, messages: &mut Vec<(S::To, Message)>) -> (Vec<Order<S>>, Option<Option<Duration>>) {
+    pub(super) fn collect(&self, messages: &mut Vec<(S::To, Message)>) -> Vec<Order<S>> {
         let mut out = lock(&self.out);
         out.asleep = false;
         mem::swap(messages, &mut out.messages);
-        (mem::take(&mut out.orders), out.close)
+        mem::take(&mut out.orders)
     }
 
     /// Corrects the ledger; `settle` says whether anybody has room who had none.

@@ -53,7 +53,6 @@ pub(super) struct Worker<S: Side> {
     batch: Vec<(S::To, Message)>,
     messages: VecDeque<(S::From, Message)>,
     events: Vec<HandleEvent>,
-    closing: bool,
 }
 
 /// Tells the program when the thread ends, even if it ends by a panic.
@@ -86,7 +85,6 @@ impl<S: Side> Worker<S> {
             batch: Vec::new(),
             messages: VecDeque::new(),
             events: Vec::new(),
-            closing: false,
         };
         Ok((worker, desk))
     }
@@ -119,7 +117,7 @@ impl<S: Side> Worker<S> {
 
     fn collect(&mut self) {
         let mut batch = std::mem::take(&mut self.batch);
-        let (orders, close) = self.desk.collect(&mut batch);
+        let orders = self.desk.collect(&mut batch);
         for (to, message) in batch.drain(..) {
             if let Some(peer) = S::pass(self.engine.socket_mut(), &mut self.books, to, message) {
                 self.overtaken(peer);
@@ -128,10 +126,6 @@ impl<S: Side> Worker<S> {
         self.batch = batch;
         for order in orders {
             order(&mut self.engine);
-        }
-        if let (Some(linger), false) = (close, self.closing) {
-            self.closing = true;
-            self.engine.close(linger);
         }
     }
 
