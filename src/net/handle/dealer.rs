@@ -60,13 +60,7 @@ impl Dealer {
 
     /// Dials one more peer.
     pub fn dial(&self, endpoint: &str) -> Result<PeerId, OpenError> {
-        let peer = self.handle.connect(endpoint)?;
-        // Not only when the I/O thread has settled: the next call may be one that does not wait.
-        self.handle.desk.settle(|ledger| {
-            ledger.reachable = true;
-            true
-        });
-        Ok(peer)
+        self.handle.connect(endpoint)
     }
 
     /// Closes the connection to a peer, and dials it no more.

@@ -28,8 +28,10 @@ const READY_OCTETS: usize = 1 << 20;
 /// Events that nobody takes are forgotten beyond this, the oldest first.
 const EVENTS: usize = 1_024;
 
-/// Something that the I/O thread is to do.
-pub(super) type Order<S> = Box<dyn FnOnce(&mut Engine<S>) + Send>;
+/// Something that the I/O thread is to do, and what it is to say when the turn is over.
+pub(super) type Order<S> = Box<dyn FnOnce(&mut Engine<S>) -> Answer + Send>;
+
+pub(super) type Answer = Box<dyn FnOnce() + Send>;
 
 /// How long a call may wait.
 #[derive(Clone, Copy, Debug)]
@@ -192,7 +194,10 @@ impl<S: Side> Desk<S> {
         if !out.closing && out.end.is_none() {
             out.closing = true;
             // Behind the messages that were left before, and before none.
-            out.orders.push(Box::new(move |engine| engine.close(linger)));
+            out.orders.push(Box::new(move |engine| {
+                engine.close(linger);
+                Box::new(|| ())
+            }));
             let asleep = mem::replace(&mut out.asleep, false);
             self.room.notify_all();
             if asleep {

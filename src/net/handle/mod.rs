@@ -103,8 +103,11 @@ impl<S: Side> Handle<S> {
     ) -> Result<T, OpenError> {
         let (answer, answered) = mpsc::channel();
         let asked = self.desk.order(Box::new(move |engine| {
-            // Nobody waits any more if the thread that asked has panicked.
-            let _ = answer.send(question(engine));
+            let outcome = question(engine);
+            Box::new(move || {
+                // Nobody waits any more if the thread that asked has panicked.
+                let _ = answer.send(outcome);
+            })
         }));
         if !asked {
             return Err(OpenError::Closed);

@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use mio::{Events, Poll, Token, Waker};
 
-use super::desk::Desk;
+use super::desk::{Answer, Desk};
 use super::{HandleEvent, HandleOptions};
 use crate::message::Message;
 use crate::net::Engine;
@@ -53,6 +53,9 @@ pub(super) struct Worker<S: Side> {
     batch: Vec<(S::To, Message)>,
     messages: VecDeque<(S::From, Message)>,
     events: Vec<HandleEvent>,
+    answers: Vec<Answer>,
+    // Dropped last: when the program hears of the end, all is closed.
+    farewell: Farewell<S>,
 }
 
 /// Tells the program when the thread ends, even if it ends by a panic.
@@ -85,13 +88,14 @@ impl<S: Side> Worker<S> {
             batch: Vec::new(),
             messages: VecDeque::new(),
             events: Vec::new(),
+            answers: Vec::new(),
+            farewell: Farewell { desk: Arc::clone(&desk), unsent: 0 },
         };
         Ok((worker, desk))
     }
 
     /// Works until the handle is closed and what it left is sent, or the linger is over.
     pub(super) fn run(mut self) {
-        let mut farewell = Farewell { desk: Arc::clone(&self.desk), unsent: 0 };
         let mut events = Events::with_capacity(EVENTS);
         while !self.engine.is_closed() {
             let timeout = if self.may_sleep() { self.engine.timeout() } else { Some(Duration::ZERO) };
@@ -103,11 +107,12 @@ impl<S: Side> Worker<S> {
             }
             self.engine.process(&events);
             self.collect();
-            self.deliver();
             self.engine.flush();
+            // Before anybody hears of this turn: whoever hears of a peer can send to it.
             self.settle();
+            self.answers.drain(..).for_each(|answer| answer());
+            self.deliver();
         }
-        farewell.unsent = self.deliver_all();
     }
 
     /// Nothing to do, as far as the program is concerned? Whoever brings something from now on rings.
@@ -124,9 +129,7 @@ impl<S: Side> Worker<S> {
             }
         }
         self.batch = batch;
-        for order in orders {
-            order(&mut self.engine);
-        }
+        self.answers.extend(orders.into_iter().map(|order| order(&mut self.engine)));
     }
 
     /// A message for a peer that was there when it was sent, and is not any more.
@@ -140,39 +143,29 @@ impl<S: Side> Worker<S> {
         self.events.push(HandleEvent::Overtaken { peer: gone, messages: 1 });
     }
 
-    /// Lays ready as much as the program takes. The rest waits in the socket, where it holds its senders back.
+    /// Lays ready as much as the program takes. The rest waits in the socket, where it holds its senders back, but not
+    /// after the end.
     fn deliver(&mut self) {
-        let (mut messages, mut octets) = self.desk.appetite();
+        let all = self.engine.socket().is_closed();
+        let (mut messages, mut octets) = if all { (usize::MAX, usize::MAX) } else { self.desk.appetite() };
+        let mut end = None;
         while messages > 0 && octets > 0 {
-            let Some(event) = self.engine.poll_event() else {
-                break;
-            };
-            if let Event::Message { peer, message } = event {
-                messages -= 1;
-                octets = octets.saturating_sub(message.wire_len());
-                self.messages.push_back((S::from(self.engine.socket(), peer), message));
-            } else {
-                self.events.push(HandleEvent::Socket(event));
+            match self.engine.poll_event() {
+                Some(Event::Message { peer, message }) => {
+                    messages -= 1;
+                    octets = octets.saturating_sub(message.wire_len());
+                    self.messages.push_back((S::from(self.engine.socket(), peer), message));
+                }
+                Some(Event::Closed { unsent }) => end = Some(unsent),
+                Some(event) => self.events.push(HandleEvent::Socket(event)),
+                None => break,
             }
         }
         let more = self.engine.socket().has_events();
         self.desk.lay_out(&mut self.messages, &mut self.events, more);
-    }
-
-    /// At the end: all that is left, and how many messages were not sent.
-    fn deliver_all(&mut self) -> u64 {
-        let mut lost = 0;
-        while let Some(event) = self.engine.poll_event() {
-            match event {
-                Event::Closed { unsent } => lost = unsent,
-                Event::Message { peer, message } => {
-                    self.messages.push_back((S::from(self.engine.socket(), peer), message));
-                }
-                event => self.events.push(HandleEvent::Socket(event)),
-            }
+        if let Some(unsent) = end {
+            self.farewell.unsent = unsent;
         }
-        self.desk.lay_out(&mut self.messages, &mut self.events, false);
-        lost
     }
 
     fn settle(&mut self) {
