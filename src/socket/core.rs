@@ -5,7 +5,7 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::conn::{self, Config, Connection};
+use crate::conn::{self, Config, Connection, SendQueue};
 use crate::message::Message;
 use crate::rand::Rng;
 use crate::socket::deadlines::Deadlines;
@@ -209,17 +209,34 @@ impl Core {
 
     /// Queues a message for a connected peer. If it has no room, the pattern hears when it has some again.
     pub(crate) fn push(&mut self, peer: PeerId, message: Message) -> Result<(), SendError> {
-        let slot = self.peers.get_mut(peer).filter(|slot| slot.connected.is_some());
-        let Some((conn, blocked)) = slot.and_then(|slot| Some((slot.conn.as_mut()?, &mut slot.blocked))) else {
+        let Some((queue, blocked)) = self.queue(peer) else {
             return Err(SendError::NoSuchPeer(message));
         };
-        if let Err(message) = conn.queue_mut().push(message) {
+        if let Err(message) = queue.push(message) {
             *blocked = true;
             return Err(SendError::Full(message));
         }
         self.transmit(peer);
         self.note_fullness(peer);
         Ok(())
+    }
+
+    /// Queues a message that there is room for by the caller's own reckoning, unless the peer is not connected.
+    #[cfg(feature = "net")]
+    pub(crate) fn push_reserved(&mut self, peer: PeerId, message: Message) -> bool {
+        let Some((queue, _)) = self.queue(peer) else {
+            return false;
+        };
+        queue.push_reserved(message);
+        self.transmit(peer);
+        self.note_fullness(peer);
+        true
+    }
+
+    /// The queue of a connected peer, and whether somebody waits for room in it.
+    fn queue(&mut self, peer: PeerId) -> Option<(&mut SendQueue, &mut bool)> {
+        let slot = self.peers.get_mut(peer).filter(|slot| slot.connected.is_some())?;
+        Some((slot.conn.as_mut()?.queue_mut(), &mut slot.blocked))
     }
 
     /// Queues the broadcasts of a turn for a connected peer, or drops and counts them if it is full.

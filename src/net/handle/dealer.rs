@@ -5,7 +5,7 @@ use std::time::Duration;
 use std::vec::Vec;
 
 use super::desk::Wait;
-use super::router::{PeerSummary, charge};
+use super::router::{Load, PeerSummary};
 use super::worker::Side;
 use super::{Handle, HandleEvent, HandleOptions, OpenError, RecvError, seed, until};
 use crate::conn::Mark;
@@ -53,7 +53,7 @@ impl Dealer {
 
     /// A DEALER that neither listens nor dials yet.
     pub fn open(options: HandleOptions) -> Result<Dealer, OpenError> {
-        let ledger = Ledger { mark: options.socket.send_mark, connected: 0, reachable: false, messages: 0, octets: 0 };
+        let ledger = Ledger { mark: options.socket.send_mark, connected: 0, reachable: false, load: Load::default() };
         let socket = Socket::dealer(options.socket.clone(), seed());
         Ok(Dealer { handle: Arc::new(Handle::open(socket, ledger, &options)?) })
     }
@@ -167,19 +167,15 @@ pub(super) struct Ledger {
     connected: u64,
     /// Some peer is connected or being dialled.
     reachable: bool,
-    messages: u64,
-    octets: u64,
+    load: Load,
 }
 
 impl Ledger {
     fn reserve(&mut self, message: Message) -> Result<((), Message), SendError> {
-        let octets = charge(&message);
-        let room = self.mark.times(self.connected.max(1));
-        if !self.reachable || !room.admits(self.messages, self.octets, 1, octets) {
+        let mark = self.mark.times(self.connected.max(1));
+        if !self.reachable || !self.load.admit(&mark, &message) {
             return Err(SendError::Full(message));
         }
-        self.messages += 1;
-        self.octets += octets;
         Ok(((), message))
     }
 }
@@ -187,8 +183,7 @@ impl Ledger {
 /// What the I/O thread has passed on and not yet seen leave.
 #[derive(Debug, Default)]
 pub(super) struct Books {
-    messages: u64,
-    octets: u64,
+    passed: Load,
     membership: u64,
     reachable: bool,
 }
@@ -200,8 +195,7 @@ impl Side for socket::Dealer {
     type Books = Books;
 
     fn pass(socket: &mut Socket<Self>, books: &mut Books, (): (), message: Message) -> Option<PeerId> {
-        books.messages += 1;
-        books.octets += charge(&message);
+        books.passed.add(Load::of(&message));
         socket.send_reserved(message);
         None
     }
@@ -209,19 +203,19 @@ impl Side for socket::Dealer {
     fn from(_: &Socket<Self>, _: PeerId) {}
 
     fn is_settled(socket: &Socket<Self>, books: &Books) -> bool {
-        books.messages == 0 && books.membership == socket.membership() && books.reachable == socket.is_reachable()
+        books.passed.messages == 0
+            && books.membership == socket.membership()
+            && books.reachable == socket.is_reachable()
     }
 
     fn settle(socket: &Socket<Self>, books: &mut Books, ledger: &mut Ledger) -> bool {
         let (messages, octets) = socket.unsent();
-        let grown = books.membership != socket.membership();
+        let after = Load { messages, octets };
+        let before = std::mem::replace(&mut books.passed, after);
+        let freed = ledger.load.settle(before, after);
+        let changed = books.membership != socket.membership() || books.reachable != socket.is_reachable();
         (books.membership, books.reachable) = (socket.membership(), socket.is_reachable());
-        ledger.connected = socket.peers().len() as u64;
-        ledger.reachable = books.reachable;
-        ledger.messages = (ledger.messages + messages).saturating_sub(books.messages);
-        ledger.octets = (ledger.octets + octets).saturating_sub(books.octets);
-        let freed = messages < books.messages;
-        (books.messages, books.octets) = (messages, octets);
-        freed || grown
+        (ledger.connected, ledger.reachable) = (socket.peers().len() as u64, books.reachable);
+        freed || changed
     }
 }
