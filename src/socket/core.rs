@@ -378,6 +378,20 @@ impl Core {
         Some(Event::Closed { unsent: closing.unsent })
     }
 
+    /// The next event, if there is one that is no message and has none of its peer before it. Looks at each peer that has
+    /// something to be received.
+    #[cfg(feature = "net")]
+    pub(crate) fn next_notice(&mut self) -> Option<Event> {
+        if self.notices.is_empty() {
+            let peers = &self.peers;
+            let starts = |peer: &PeerId| peers.get(*peer).is_some_and(|slot| slot.inbox.starts_with_notice());
+            let place = self.fair.iter().position(starts)?;
+            let peer = self.fair.remove(place)?;
+            self.fair.push_front(peer);
+        }
+        self.next_event()
+    }
+
     pub(crate) fn has_events(&self) -> bool {
         let to_tell = self.closing.as_ref().is_some_and(|closing| closing.done && !closing.told);
         !self.notices.is_empty() || !self.fair.is_empty() || to_tell

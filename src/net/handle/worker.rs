@@ -1,6 +1,6 @@
 //! The I/O thread of a handle.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,24 +123,16 @@ impl<S: Side> Worker<S> {
     fn collect(&mut self) {
         let mut batch = std::mem::take(&mut self.batch);
         let orders = self.desk.collect(&mut batch);
+        let mut overtaken = BTreeMap::new();
         for (to, message) in batch.drain(..) {
-            if let Some(peer) = S::pass(self.engine.socket_mut(), &mut self.books, to, message) {
-                self.overtaken(peer);
+            if let Some(gone) = S::pass(self.engine.socket_mut(), &mut self.books, to, message) {
+                *overtaken.entry(gone).or_default() += 1;
             }
         }
         self.batch = batch;
+        let overtaken = overtaken.into_iter().map(|(peer, messages)| HandleEvent::Overtaken { peer, messages });
+        self.events.extend(overtaken);
         self.answers.extend(orders.into_iter().map(|order| order(&mut self.engine)));
-    }
-
-    /// A message for a peer that was there when it was sent, and is not any more.
-    fn overtaken(&mut self, gone: PeerId) {
-        if let Some(HandleEvent::Overtaken { peer, messages }) = self.events.last_mut() {
-            if *peer == gone {
-                *messages += 1;
-                return;
-            }
-        }
-        self.events.push(HandleEvent::Overtaken { peer: gone, messages: 1 });
     }
 
     /// Lays ready as much as the program takes. The rest waits in the socket, where it holds its senders back, but not
@@ -160,6 +152,10 @@ impl<S: Side> Worker<S> {
                 Some(event) => self.events.push(HandleEvent::Socket(event)),
                 None => break,
             }
+        }
+        // A program that only sends learns of its peers all the same.
+        while let Some(event) = self.engine.socket_mut().poll_notice() {
+            self.events.push(HandleEvent::Socket(event));
         }
         let more = self.engine.socket().has_events();
         self.desk.lay_out(&mut self.messages, &mut self.events, more);
