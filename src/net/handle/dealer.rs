@@ -7,7 +7,7 @@ use std::vec::Vec;
 use super::desk::Wait;
 use super::router::{Load, PeerSummary};
 use super::worker::Side;
-use super::{Handle, HandleEvent, HandleOptions, OpenError, RecvError, seed, until};
+use super::{CloseError, Handle, HandleEvent, HandleOptions, OpenError, RecvError, seed, until};
 use crate::conn::Mark;
 use crate::message::Message;
 use crate::net::Endpoint;
@@ -20,7 +20,7 @@ use crate::socket::{self, PeerId, SendError, Socket};
 /// use zmio::{Dealer, Message, Router};
 ///
 /// let dealer = Dealer::bind("tcp://127.0.0.1:0")?;
-/// dealer.close(None);
+/// dealer.close(None)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -53,7 +53,7 @@ impl Dealer {
 
     /// A DEALER that neither listens nor dials yet.
     pub fn open(options: HandleOptions) -> Result<Dealer, OpenError> {
-        let ledger = Ledger { mark: options.socket.send_mark, connected: 0, reachable: false, load: Load::default() };
+        let ledger = Ledger::new(options.socket.send_mark);
         let socket = Socket::dealer(options.socket.clone(), seed());
         Ok(Dealer { handle: Arc::new(Handle::open(socket, ledger, &options)?) })
     }
@@ -152,9 +152,16 @@ impl Dealer {
         self.handle.peers()
     }
 
-    /// Closes the socket for all clones: receives no more, sends what is queued for no longer than `linger` (`None`: as
-    /// long as it takes), and returns how many messages were not sent. Blocks until then.
-    pub fn close(&self, linger: Option<Duration>) -> u64 {
+    /// Closes the socket for all clones: receives no more, sends what is queued for no longer than `linger`
+    /// (`None`: as long as it takes), and returns how many messages were not sent. Blocks until then, and no longer than
+    /// `linger`. Whoever closes it again waits for the same end.
+    ///
+    /// A broadcast counts once for each peer that it was queued for.
+    ///
+    /// # Errors
+    ///
+    /// [`CloseError`] if the I/O thread has failed.
+    pub fn close(&self, linger: Option<Duration>) -> Result<u64, CloseError> {
         self.handle.close(linger)
     }
 }
@@ -166,12 +173,16 @@ pub(super) struct Ledger {
     /// Each connected peer adds room for one mark.
     connected: u64,
     /// Some peer is connected or being dialled.
-    reachable: bool,
-    load: Load,
+    pub(super) reachable: bool,
+    pub(super) load: Load,
 }
 
 impl Ledger {
-    fn reserve(&mut self, message: Message) -> Result<((), Message), SendError> {
+    pub(super) fn new(mark: Mark) -> Ledger {
+        Ledger { mark, connected: 0, reachable: false, load: Load::default() }
+    }
+
+    pub(super) fn reserve(&mut self, message: Message) -> Result<((), Message), SendError> {
         let mark = self.mark.times(self.connected.max(1));
         if !self.reachable || !self.load.admit(&mark, &message) {
             return Err(SendError::Full(message));

@@ -7,7 +7,7 @@ use std::vec::Vec;
 
 use super::desk::Wait;
 use super::worker::Side;
-use super::{Handle, HandleEvent, HandleOptions, OpenError, RecvError, seed, until};
+use super::{CloseError, Handle, HandleEvent, HandleOptions, OpenError, RecvError, seed, until};
 use crate::conn::{Identity, Mark, QUEUE_ENTRY_OCTETS};
 use crate::message::Message;
 use crate::net::Endpoint;
@@ -185,8 +185,15 @@ impl Router {
     }
 
     /// Closes the socket for all clones: listens and receives no more, sends what is queued for no longer than `linger`
-    /// (`None`: as long as it takes), and returns how many messages were not sent. Blocks until then.
-    pub fn close(&self, linger: Option<Duration>) -> u64 {
+    /// (`None`: as long as it takes), and returns how many messages were not sent. Blocks until then, and no longer than
+    /// `linger`. Whoever closes it again waits for the same end.
+    ///
+    /// A broadcast counts once for each peer that it was queued for.
+    ///
+    /// # Errors
+    ///
+    /// [`CloseError`] if the I/O thread has failed.
+    pub fn close(&self, linger: Option<Duration>) -> Result<u64, CloseError> {
         self.handle.close(linger)
     }
 }

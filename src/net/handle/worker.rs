@@ -1,5 +1,6 @@
 //! The I/O thread of a handle.
 
+use std::boxed::Box;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -54,19 +55,16 @@ pub(super) struct Worker<S: Side> {
     messages: VecDeque<(S::From, Message)>,
     events: Vec<HandleEvent>,
     answers: Vec<Answer>,
-    // Dropped last: when the program hears of the end, all is closed.
-    farewell: Farewell<S>,
+    // The last to be dropped: when the program hears of the end, all is closed.
+    _farewell: Farewell<S>,
 }
 
 /// Tells the program when the thread ends, even if it ends by a panic.
-struct Farewell<S: Side> {
-    desk: Arc<Desk<S>>,
-    unsent: u64,
-}
+struct Farewell<S: Side>(Arc<Desk<S>>);
 
 impl<S: Side> Drop for Farewell<S> {
     fn drop(&mut self) {
-        self.desk.end(self.unsent);
+        self.0.finish();
     }
 }
 
@@ -78,8 +76,12 @@ impl<S: Side> Worker<S> {
     ) -> io::Result<(Worker<S>, Arc<Desk<S>>)> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), Token(WAKER))?;
+        let ring = move || {
+            // It cannot fail but for want of memory in the system; the next one that rings tries again.
+            let _ = waker.wake();
+        };
         let engine = Engine::new(poll.registry(), 0..WAKER, socket, options.tcp.clone())?;
-        let desk = Arc::new(Desk::new(ledger, waker));
+        let desk = Arc::new(Desk::new(ledger, Box::new(ring)));
         let worker = Worker {
             poll,
             engine,
@@ -89,7 +91,7 @@ impl<S: Side> Worker<S> {
             messages: VecDeque::new(),
             events: Vec::new(),
             answers: Vec::new(),
-            farewell: Farewell { desk: Arc::clone(&desk), unsent: 0 },
+            _farewell: Farewell(Arc::clone(&desk)),
         };
         Ok((worker, desk))
     }
@@ -98,7 +100,8 @@ impl<S: Side> Worker<S> {
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
         while !self.engine.is_closed() {
-            let timeout = if self.may_sleep() { self.engine.timeout() } else { Some(Duration::ZERO) };
+            let idle = self.desk.may_sleep(self.engine.socket().has_events());
+            let timeout = if idle { self.engine.timeout() } else { Some(Duration::ZERO) };
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -113,11 +116,6 @@ impl<S: Side> Worker<S> {
             self.answers.drain(..).for_each(|answer| answer());
             self.deliver();
         }
-    }
-
-    /// Nothing to do, as far as the program is concerned? Whoever brings something from now on rings.
-    fn may_sleep(&self) -> bool {
-        self.desk.fall_asleep() && !(self.engine.socket().has_events() && self.desk.has_room())
     }
 
     fn collect(&mut self) {
@@ -160,7 +158,7 @@ impl<S: Side> Worker<S> {
         let more = self.engine.socket().has_events();
         self.desk.lay_out(&mut self.messages, &mut self.events, more);
         if let Some(unsent) = end {
-            self.farewell.unsent = unsent;
+            self.desk.end(Ok(unsent));
         }
     }
 
