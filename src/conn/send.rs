@@ -105,14 +105,20 @@ impl SendQueue {
 
     /// Appends a message, unless that would pass the mark.
     pub(crate) fn push(&mut self, message: Message) -> Result<(), Message> {
-        let octets = message.wire_len();
-        if !self.mark.admits(self.messages, self.charged, 1, (octets + ENTRY_OCTETS) as u64) {
+        let octets = (message.wire_len() + ENTRY_OCTETS) as u64;
+        if !self.mark.admits(self.messages, self.charged, 1, octets) {
             return Err(message);
         }
+        self.push_reserved(message);
+        Ok(())
+    }
+
+    /// Appends a message that there is room for by the caller's own reckoning.
+    pub(crate) fn push_reserved(&mut self, message: Message) {
+        let octets = message.wire_len();
         if octets > PACK_OCTETS || !self.pack(&message, octets) {
             self.append(Entry { body: Body::Message(message), octets, messages: 1 });
         }
-        Ok(())
     }
 
     /// Appends `messages` whole messages that lie in a block of the broadcast log. The mark is the caller's to ask

@@ -14,5 +14,5 @@ mod wake;
 
 pub use endpoint::{Endpoint, EndpointError};
 pub use engine::{BindError, ConnectError, Engine, UnbindError};
-pub use handle::{Dealer, HandleEvent, HandleOptions, OpenError, PeerSummary, RecvError, Router};
+pub use handle::{CloseError, Dealer, HandleEvent, HandleOptions, OpenError, PeerSummary, RecvError, Router};
 pub use tcp::TcpOptions;

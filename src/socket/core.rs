@@ -5,7 +5,7 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::conn::{self, Config, Connection};
+use crate::conn::{self, Config, Connection, SendQueue};
 use crate::message::Message;
 use crate::rand::Rng;
 use crate::socket::deadlines::Deadlines;
@@ -212,17 +212,34 @@ impl Core {
 
     /// Queues a message for a connected peer. If it has no room, the pattern hears when it has some again.
     pub(crate) fn push(&mut self, peer: PeerId, message: Message) -> Result<(), SendError> {
-        let slot = self.peers.get_mut(peer).filter(|slot| slot.connected.is_some());
-        let Some((conn, blocked)) = slot.and_then(|slot| Some((slot.conn.as_mut()?, &mut slot.blocked))) else {
+        let Some((queue, blocked)) = self.queue(peer) else {
             return Err(SendError::NoSuchPeer(message));
         };
-        if let Err(message) = conn.queue_mut().push(message) {
+        if let Err(message) = queue.push(message) {
             *blocked = true;
             return Err(SendError::Full(message));
         }
         self.transmit(peer);
         self.note_fullness(peer);
         Ok(())
+    }
+
+    /// Queues a message that there is room for by the caller's own reckoning, unless the peer is not connected.
+    #[cfg(feature = "net")]
+    pub(crate) fn push_reserved(&mut self, peer: PeerId, message: Message) -> bool {
+        let Some((queue, _)) = self.queue(peer) else {
+            return false;
+        };
+        queue.push_reserved(message);
+        self.transmit(peer);
+        self.note_fullness(peer);
+        true
+    }
+
+    /// The queue of a connected peer, and whether somebody waits for room in it.
+    fn queue(&mut self, peer: PeerId) -> Option<(&mut SendQueue, &mut bool)> {
+        let slot = self.peers.get_mut(peer).filter(|slot| slot.connected.is_some())?;
+        Some((slot.conn.as_mut()?.queue_mut(), &mut slot.blocked))
     }
 
     /// Queues the broadcasts of a turn for a connected peer, or drops and counts them if it is full.
@@ -372,6 +389,20 @@ impl Core {
         let closing = self.closing.as_mut().filter(|closing| closing.done && !closing.told)?;
         closing.told = true;
         Some(Event::Closed { unsent: closing.unsent })
+    }
+
+    /// The next event, if there is one that is no message and has none of its peer before it. Looks at each peer that has
+    /// something to be received.
+    #[cfg(feature = "net")]
+    pub(crate) fn next_notice(&mut self) -> Option<Event> {
+        if self.notices.is_empty() {
+            let peers = &self.peers;
+            let starts = |peer: &PeerId| peers.get(*peer).is_some_and(|slot| slot.inbox.starts_with_notice());
+            let place = self.fair.iter().position(starts)?;
+            let peer = self.fair.remove(place)?;
+            self.fair.push_front(peer);
+        }
+        self.next_event()
     }
 
     pub(crate) fn has_events(&self) -> bool {

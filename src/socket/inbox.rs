@@ -99,6 +99,12 @@ impl Inbox {
         self.entries.is_empty()
     }
 
+    /// A notice is next, and no message of its peer is before it.
+    #[cfg(feature = "net")]
+    pub(crate) fn starts_with_notice(&self) -> bool {
+        matches!(self.entries.front(), Some(Entry::Notice(_)))
+    }
+
     pub(crate) fn notices(&self) -> usize {
         self.notices
     }

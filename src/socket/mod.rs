@@ -378,6 +378,12 @@ impl<P: Pattern> Socket<P> {
         self.core.next_event()
     }
 
+    /// As [`poll_event`](Socket::poll_event), for somebody who takes no messages for now.
+    #[cfg(feature = "net")]
+    pub(crate) fn poll_notice(&mut self) -> Option<Event> {
+        self.core.next_notice()
+    }
+
     /// Is there anything for [`poll_event`](Socket::poll_event) to give?
     pub fn has_events(&self) -> bool {
         self.core.has_events()

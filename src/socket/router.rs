@@ -60,6 +60,14 @@ impl Socket<Router> {
         queued
     }
 
+    /// Sends a message that there is room for by the caller's own reckoning; says whether the peer was connected. Only
+    /// broadcasts can take its queue past the mark by it.
+    #[cfg(feature = "net")]
+    pub(crate) fn send_reserved(&mut self, peer: PeerId, message: Message) -> bool {
+        self.pattern.end_turn(&mut self.core);
+        self.core.push_reserved(peer, message)
+    }
+
     /// The connected peer with this identity.
     pub fn peer_by_identity(&self, identity: &[u8]) -> Option<PeerId> {
         self.pattern.identities.get(identity).copied()

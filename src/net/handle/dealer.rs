@@ -5,9 +5,9 @@ use std::time::Duration;
 use std::vec::Vec;
 
 use super::desk::Wait;
-use super::router::{PeerSummary, charge};
+use super::router::{Load, PeerSummary};
 use super::worker::Side;
-use super::{Handle, HandleEvent, HandleOptions, OpenError, RecvError, seed, until};
+use super::{CloseError, Handle, HandleEvent, HandleOptions, OpenError, RecvError, seed, until};
 use crate::conn::Mark;
 use crate::message::Message;
 use crate::net::Endpoint;
@@ -20,7 +20,7 @@ use crate::socket::{self, PeerId, SendError, Socket};
 /// use zmio::{Dealer, Message, Router};
 ///
 /// let dealer = Dealer::bind("tcp://127.0.0.1:0")?;
-/// dealer.close(None);
+/// dealer.close(None)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -53,20 +53,14 @@ impl Dealer {
 
     /// A DEALER that neither listens nor dials yet.
     pub fn open(options: HandleOptions) -> Result<Dealer, OpenError> {
-        let ledger = Ledger { mark: options.socket.send_mark, connected: 0, reachable: false, messages: 0, octets: 0 };
+        let ledger = Ledger::new(options.socket.send_mark);
         let socket = Socket::dealer(options.socket.clone(), seed());
         Ok(Dealer { handle: Arc::new(Handle::open(socket, ledger, &options)?) })
     }
 
     /// Dials one more peer.
     pub fn dial(&self, endpoint: &str) -> Result<PeerId, OpenError> {
-        let peer = self.handle.connect(endpoint)?;
-        // Not only when the I/O thread has settled: the next call may be one that does not wait.
-        self.handle.desk.settle(|ledger| {
-            ledger.reachable = true;
-            true
-        });
-        Ok(peer)
+        self.handle.connect(endpoint)
     }
 
     /// Closes the connection to a peer, and dials it no more.
@@ -158,9 +152,16 @@ impl Dealer {
         self.handle.peers()
     }
 
-    /// Closes the socket for all clones: receives no more, sends what is queued for no longer than `linger` (`None`: as
-    /// long as it takes), and returns how many messages were not sent. Blocks until then.
-    pub fn close(&self, linger: Option<Duration>) -> u64 {
+    /// Closes the socket for all clones: receives no more, sends what is queued for no longer than `linger`
+    /// (`None`: as long as it takes), and returns how many messages were not sent. Blocks until then, and no longer than
+    /// `linger`. Whoever closes it again waits for the same end.
+    ///
+    /// A broadcast counts once for each peer that it was queued for.
+    ///
+    /// # Errors
+    ///
+    /// [`CloseError`] if the I/O thread has failed.
+    pub fn close(&self, linger: Option<Duration>) -> Result<u64, CloseError> {
         self.handle.close(linger)
     }
 }
@@ -172,20 +173,20 @@ pub(super) struct Ledger {
     /// Each connected peer adds room for one mark.
     connected: u64,
     /// Some peer is connected or being dialled.
-    reachable: bool,
-    messages: u64,
-    octets: u64,
+    pub(super) reachable: bool,
+    pub(super) load: Load,
 }
 
 impl Ledger {
-    fn reserve(&mut self, message: Message) -> Result<((), Message), SendError> {
-        let octets = charge(&message);
-        let room = self.mark.times(self.connected.max(1));
-        if !self.reachable || !room.admits(self.messages, self.octets, 1, octets) {
+    pub(super) fn new(mark: Mark) -> Ledger {
+        Ledger { mark, connected: 0, reachable: false, load: Load::default() }
+    }
+
+    pub(super) fn reserve(&mut self, message: Message) -> Result<((), Message), SendError> {
+        let mark = self.mark.times(self.connected.max(1));
+        if !self.reachable || !self.load.admit(&mark, &message) {
             return Err(SendError::Full(message));
         }
-        self.messages += 1;
-        self.octets += octets;
         Ok(((), message))
     }
 }
@@ -193,8 +194,7 @@ impl Ledger {
 /// What the I/O thread has passed on and not yet seen leave.
 #[derive(Debug, Default)]
 pub(super) struct Books {
-    messages: u64,
-    octets: u64,
+    passed: Load,
     membership: u64,
     reachable: bool,
 }
@@ -206,8 +206,7 @@ impl Side for socket::Dealer {
     type Books = Books;
 
     fn pass(socket: &mut Socket<Self>, books: &mut Books, (): (), message: Message) -> Option<PeerId> {
-        books.messages += 1;
-        books.octets += charge(&message);
+        books.passed.add(Load::of(&message));
         socket.send_reserved(message);
         None
     }
@@ -215,19 +214,19 @@ impl Side for socket::Dealer {
     fn from(_: &Socket<Self>, _: PeerId) {}
 
     fn is_settled(socket: &Socket<Self>, books: &Books) -> bool {
-        books.messages == 0 && books.membership == socket.membership() && books.reachable == socket.is_reachable()
+        books.passed.messages == 0
+            && books.membership == socket.membership()
+            && books.reachable == socket.is_reachable()
     }
 
     fn settle(socket: &Socket<Self>, books: &mut Books, ledger: &mut Ledger) -> bool {
         let (messages, octets) = socket.unsent();
-        let grown = books.membership != socket.membership();
+        let after = Load { messages, octets };
+        let before = std::mem::replace(&mut books.passed, after);
+        let freed = ledger.load.settle(before, after);
+        let changed = books.membership != socket.membership() || books.reachable != socket.is_reachable();
         (books.membership, books.reachable) = (socket.membership(), socket.is_reachable());
-        ledger.connected = socket.peers().len() as u64;
-        ledger.reachable = books.reachable;
-        ledger.messages = (ledger.messages + messages).saturating_sub(books.messages);
-        ledger.octets = (ledger.octets + octets).saturating_sub(books.octets);
-        let freed = messages < books.messages;
-        (books.messages, books.octets) = (messages, octets);
-        freed || grown
+        (ledger.connected, ledger.reachable) = (socket.peers().len() as u64, books.reachable);
+        freed || changed
     }
 }

@@ -7,20 +7,20 @@ use std::boxed::Box;
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
-use mio::Waker;
-
+use super::sync::{Condvar, Mutex, MutexGuard};
 use super::worker::Side;
-use super::{HandleEvent, RecvError};
+use super::{CloseError, HandleEvent, RecvError, until};
 use crate::message::Message;
 use crate::net::Engine;
 use crate::socket::SendError;
 
-/// How many messages lie ready for the program. The others wait in the socket, where they count for their peer.
-const READY_MESSAGES: usize = 1_024;
+/// How many messages lie ready for the program. The others wait in the socket, where they count for their peer. Few under
+/// the checker, so that it meets the limit.
+const READY_MESSAGES: usize = if cfg!(test) { 4 } else { 1_024 };
 
 /// And how many octets, unless one message has more.
 const READY_OCTETS: usize = 1 << 20;
@@ -28,8 +28,10 @@ const READY_OCTETS: usize = 1 << 20;
 /// Events that nobody takes are forgotten beyond this, the oldest first.
 const EVENTS: usize = 1_024;
 
-/// Something that the I/O thread is to do.
-pub(super) type Order<S> = Box<dyn FnOnce(&mut Engine<S>) + Send>;
+/// Something that the I/O thread is to do, and what it is to say when the turn is over.
+pub(super) type Order<S> = Box<dyn FnOnce(&mut Engine<S>) -> Answer + Send>;
+
+pub(super) type Answer = Box<dyn FnOnce() + Send>;
 
 /// How long a call may wait.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +48,8 @@ pub(super) struct Desk<S: Side> {
     ready: Mutex<Ready<S>>,
     /// There is something for somebody who waits to receive, or the end has come.
     came: Condvar,
-    waker: Waker,
+    /// Wakes the I/O thread from its poll, or keeps it from falling asleep.
+    ring: Box<dyn Fn() + Send + Sync>,
 }
 
 /// What the program leaves for the I/O thread.
@@ -58,9 +61,12 @@ pub(super) struct Out<S: Side> {
     /// The I/O thread waits in its poll, and has to be woken.
     asleep: bool,
     waiting: usize,
-    close: Option<Option<Duration>>,
-    /// The I/O thread has ended, with so many messages not sent.
-    end: Option<u64>,
+    /// Nothing more is taken from the program.
+    closing: bool,
+    /// The socket has come to its end: with so many messages not sent, or by a failure of the I/O thread.
+    end: Option<Result<u64, CloseError>>,
+    /// The last connection is gone too, and with it the I/O thread.
+    finished: bool,
 }
 
 /// What the I/O thread leaves for the program.
@@ -103,7 +109,7 @@ fn pause<'a, T>(condition: &Condvar, guard: MutexGuard<'a, T>, wait: Wait) -> (M
 }
 
 impl<S: Side> Desk<S> {
-    pub(super) fn new(ledger: S::Ledger, waker: Waker) -> Desk<S> {
+    pub(super) fn new(ledger: S::Ledger, ring: Box<dyn Fn() + Send + Sync>) -> Desk<S> {
         Desk {
             out: Mutex::new(Out {
                 messages: Vec::new(),
@@ -111,8 +117,9 @@ impl<S: Side> Desk<S> {
                 ledger,
                 asleep: false,
                 waiting: 0,
-                close: None,
+                closing: false,
                 end: None,
+                finished: false,
             }),
             room: Condvar::new(),
             ready: Mutex::new(Ready {
@@ -124,7 +131,7 @@ impl<S: Side> Desk<S> {
                 ended: false,
             }),
             came: Condvar::new(),
-            waker,
+            ring,
         }
     }
 
@@ -137,7 +144,7 @@ impl<S: Side> Desk<S> {
     ) -> Result<(), SendError> {
         let mut out = lock(&self.out);
         loop {
-            if out.close.is_some() || out.end.is_some() {
+            if out.closing || out.end.is_some() {
                 return Err(SendError::Closing(message));
             }
             message = match reserve(&mut out.ledger, message) {
@@ -176,31 +183,35 @@ impl<S: Side> Desk<S> {
         let asleep = mem::replace(&mut out.asleep, false);
         drop(out);
         if asleep {
-            self.ring();
+            (self.ring)();
         }
     }
 
-    fn ring(&self) {
-        // It cannot fail but for want of memory in the system; the next one that rings tries again.
-        let _ = self.waker.wake();
-    }
-
-    /// Tells the I/O thread to close, waits for its end, and says how many messages were not sent.
-    pub(super) fn close(&self, linger: Option<Duration>) -> u64 {
+    /// Tells the I/O thread to close, waits for its end, and says how many messages were not sent. What is written by then
+    /// may need longer to end in good order than `linger` allows; that is not waited for.
+    pub(super) fn close(&self, linger: Option<Duration>) -> Result<u64, CloseError> {
+        let wait = linger.map_or(Wait::Forever, until);
         let mut out = lock(&self.out);
-        if out.close.is_none() {
-            out.close = Some(linger);
-            let asleep = mem::replace(&mut out.asleep, false);
+        if !out.closing && out.end.is_none() {
+            out.closing = true;
+            // Behind the messages that were left before, and before none.
+            out.orders.push(Box::new(move |engine| {
+                engine.close(linger);
+                Box::new(|| ())
+            }));
             self.room.notify_all();
-            if asleep {
-                self.ring();
+            if mem::replace(&mut out.asleep, false) {
+                (self.ring)();
             }
         }
         loop {
-            if let Some(unsent) = out.end {
-                return unsent;
+            // The socket itself keeps to the linger.
+            let wait = if out.end.is_some() { wait } else { Wait::Forever };
+            let again;
+            (out, again) = if out.finished { (out, false) } else { pause(&self.room, out, wait) };
+            if let (Some(end), false) = (out.end, again) {
+                return end;
             }
-            out = self.room.wait(out).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -245,19 +256,23 @@ impl<S: Side> Desk<S> {
 
     // The side of the I/O thread.
 
-    /// Is there anything to do? If not, whoever brings something rings.
-    pub(super) fn fall_asleep(&self) -> bool {
+    /// Is there nothing to do for the I/O thread, as far as the program is concerned? `more` says that it has more than
+    /// there was room for. Whoever brings something, or makes room, from now on rings.
+    pub(super) fn may_sleep(&self, more: bool) -> bool {
         let mut out = lock(&self.out);
-        out.asleep = out.messages.is_empty() && out.orders.is_empty() && out.close.is_none();
-        out.asleep
+        out.asleep = out.messages.is_empty() && out.orders.is_empty();
+        let asleep = out.asleep;
+        drop(out);
+        // Not before: whoever makes room rings only if the I/O thread is known to sleep.
+        asleep && !(more && lock(&self.ready).has_room())
     }
 
     /// Takes what the program left, and leaves the empty `messages` in its place.
-    pub(super) fn collect(&self, messages: &mut Vec<(S::To, Message)>) -> (Vec<Order<S>>, Option<Option<Duration>>) {
+    pub(super) fn collect(&self, messages: &mut Vec<(S::To, Message)>) -> Vec<Order<S>> {
         let mut out = lock(&self.out);
         out.asleep = false;
         mem::swap(messages, &mut out.messages);
-        (mem::take(&mut out.orders), out.close)
+        mem::take(&mut out.orders)
     }
 
     /// Corrects the ledger; `settle` says whether anybody has room who had none.
@@ -272,11 +287,6 @@ impl<S: Side> Desk<S> {
     pub(super) fn appetite(&self) -> (usize, usize) {
         let ready = lock(&self.ready);
         (READY_MESSAGES.saturating_sub(ready.messages.len()), READY_OCTETS.saturating_sub(ready.octets))
-    }
-
-    /// Is there room for much more than one message? To be asked after `fall_asleep`: whoever makes room later rings.
-    pub(super) fn has_room(&self) -> bool {
-        lock(&self.ready).has_room()
     }
 
     /// Lays messages and events ready. If there are `more`, the I/O thread is to be woken when there is room.
@@ -302,17 +312,19 @@ impl<S: Side> Desk<S> {
             ready.events.push_back(event);
         }
         ready.stalled = more;
+        let awaited = ready.waiting > 0;
+        drop(ready);
         // Those who wait for a message and those who wait for an event wait at the same place.
-        if ready.waiting > 0 && news {
+        if awaited && news {
             self.came.notify_all();
         }
     }
 
-    /// The I/O thread is at its end: every call that waits returns, and none waits any more.
-    pub(super) fn end(&self, unsent: u64) {
+    /// The socket is at its end: every call that waits returns, and none waits any more.
+    pub(super) fn end(&self, end: Result<u64, CloseError>) {
         let mut out = lock(&self.out);
-        out.end = Some(unsent + out.messages.len() as u64);
-        out.messages.clear();
+        out.end.get_or_insert(end);
+        out.messages = Vec::new();
         // Whoever asked something is told by the loss of the question.
         let orders = mem::take(&mut out.orders);
         drop(out);
@@ -321,6 +333,13 @@ impl<S: Side> Desk<S> {
         self.room.notify_all();
         self.came.notify_all();
     }
+
+    /// The I/O thread has ended.
+    pub(super) fn finish(&self) {
+        self.end(Err(CloseError));
+        lock(&self.out).finished = true;
+        self.room.notify_all();
+    }
 }
 
 impl<S: Side> fmt::Debug for Desk<S> {
@@ -328,3 +347,6 @@ impl<S: Side> fmt::Debug for Desk<S> {
         f.debug_struct("Desk").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ mod dealer;
 mod desk;
 mod options;
 mod router;
+mod sync;
 mod worker;
 
 pub use dealer::Dealer;
@@ -18,7 +19,6 @@ use std::boxed::Box;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
@@ -64,6 +64,12 @@ pub enum RecvError {
     Closed,
 }
 
+/// Why it is not known how many messages were not sent: the I/O thread has failed. What was queued is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the I/O thread has failed, and what was queued is lost")]
+#[non_exhaustive]
+pub struct CloseError;
+
 /// What happened behind a handle, besides messages.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -85,15 +91,15 @@ pub enum HandleEvent {
 struct Handle<S: Side> {
     desk: Arc<Desk<S>>,
     linger: Duration,
-    thread: std::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
 impl<S: Side> Handle<S> {
     fn open(socket: Socket<S>, ledger: S::Ledger, options: &HandleOptions) -> Result<Handle<S>, OpenError> {
         let (worker, desk) = Worker::new(socket, ledger, options).map_err(OpenError::Start)?;
-        let thread = std::thread::Builder::new().name("zmio-io".into()).spawn(move || worker.run());
-        let thread = std::sync::Mutex::new(Some(thread.map_err(OpenError::Start)?));
-        Ok(Handle { desk, linger: options.linger, thread })
+        // Nobody joins it: the desk tells of its end.
+        let thread = std::thread::Builder::new().name("zmio-io".into());
+        thread.spawn(move || worker.run()).map_err(OpenError::Start)?;
+        Ok(Handle { desk, linger: options.linger })
     }
 
     /// Lets the I/O thread do something with the engine, and waits for the outcome.
@@ -103,8 +109,11 @@ impl<S: Side> Handle<S> {
     ) -> Result<T, OpenError> {
         let (answer, answered) = mpsc::channel();
         let asked = self.desk.order(Box::new(move |engine| {
-            // Nobody waits any more if the thread that asked has panicked.
-            let _ = answer.send(question(engine));
+            let outcome = question(engine);
+            Box::new(move || {
+                // Nobody waits any more if the thread that asked has panicked.
+                let _ = answer.send(outcome);
+            })
         }));
         if !asked {
             return Err(OpenError::Closed);
@@ -152,21 +161,15 @@ impl<S: Side> Handle<S> {
         self.desk.event(wait)
     }
 
-    /// Closes and waits for the end; the number of messages that were not sent.
-    fn close(&self, linger: Option<Duration>) -> u64 {
-        let unsent = self.desk.close(linger);
-        let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            // It has said how it ended on the desk.
-            let _ = thread.join();
-        }
-        unsent
+    fn close(&self, linger: Option<Duration>) -> Result<u64, CloseError> {
+        self.desk.close(linger)
     }
 }
 
 impl<S: Side> Drop for Handle<S> {
     fn drop(&mut self) {
-        self.close(Some(self.linger));
+        // Nobody is left who could be told.
+        let _ = self.close(Some(self.linger));
     }
 }
 

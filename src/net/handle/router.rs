@@ -7,7 +7,7 @@ use std::vec::Vec;
 
 use super::desk::Wait;
 use super::worker::Side;
-use super::{Handle, HandleEvent, HandleOptions, OpenError, RecvError, seed, until};
+use super::{CloseError, Handle, HandleEvent, HandleOptions, OpenError, RecvError, seed, until};
 use crate::conn::{Identity, Mark, QUEUE_ENTRY_OCTETS};
 use crate::message::Message;
 use crate::net::Endpoint;
@@ -74,7 +74,7 @@ impl Router {
 
     /// A ROUTER that neither listens nor dials yet.
     pub fn open(options: HandleOptions) -> Result<Router, OpenError> {
-        let ledger = Ledger { mark: options.socket.send_mark, routes: HashMap::new() };
+        let ledger = Ledger { mark: options.socket.send_mark, routes: HashMap::new(), broadcasts: Load::default() };
         let socket = Socket::router(options.socket.clone(), seed());
         Ok(Router { handle: Arc::new(Handle::open(socket, ledger, &options)?) })
     }
@@ -131,21 +131,17 @@ impl Router {
         self.handle.desk.send(message, wait, |ledger, message| ledger.reserve(to, message))
     }
 
-    /// Sends a message to all connected peers but one. Never waits: a peer whose queue is full does not get it, which is
-    /// counted ([`Counts::dropped`]).
+    /// Sends a message to all connected peers but one; to all if that one is not connected. It does not wait for
+    /// peers: one whose queue is full does not get the message, which is counted ([`Counts::dropped`]). It waits for the
+    /// I/O thread, when that has still to take over as many broadcasts as the mark allows.
     ///
     /// # Errors
     ///
-    /// [`Closing`](SendError::Closing) if the handle is closed; [`NoSuchPeer`](SendError::NoSuchPeer) if the one that
-    /// is left out is not connected.
+    /// [`Closing`](SendError::Closing) with the message, if the handle is closed.
     pub fn broadcast_except(&self, except: Option<&Identity>, message: impl Into<Message>) -> Result<(), SendError> {
-        self.handle.desk.send(message.into(), Wait::Not, |ledger, message| match except {
-            None => Ok((To::AllBut(None), message)),
-            Some(identity) => match ledger.routes.get(identity) {
-                Some(route) => Ok((To::AllBut(Some(route.peer)), message)),
-                None => Err(SendError::NoSuchPeer(message)),
-            },
-        })
+        self.handle
+            .desk
+            .send(message.into(), Wait::Forever, |ledger, message| ledger.reserve_broadcast(except, message))
     }
 
     /// Waits for a message, and says who sent it. Peers take turns.
@@ -189,8 +185,15 @@ impl Router {
     }
 
     /// Closes the socket for all clones: listens and receives no more, sends what is queued for no longer than `linger`
-    /// (`None`: as long as it takes), and returns how many messages were not sent. Blocks until then.
-    pub fn close(&self, linger: Option<Duration>) -> u64 {
+    /// (`None`: as long as it takes), and returns how many messages were not sent. Blocks until then, and no longer than
+    /// `linger`. Whoever closes it again waits for the same end.
+    ///
+    /// A broadcast counts once for each peer that it was queued for.
+    ///
+    /// # Errors
+    ///
+    /// [`CloseError`] if the I/O thread has failed.
+    pub fn close(&self, linger: Option<Duration>) -> Result<u64, CloseError> {
         self.handle.close(linger)
     }
 }
@@ -207,13 +210,50 @@ pub(super) enum To {
 pub(super) struct Ledger {
     mark: Mark,
     routes: HashMap<Identity, Route>,
+    /// Broadcasts on the desk. In the queues, they count for each peer.
+    broadcasts: Load,
 }
 
 #[derive(Debug)]
 struct Route {
     peer: PeerId,
-    messages: u64,
-    octets: u64,
+    load: Load,
+}
+
+/// Messages and their octets, as the mark counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Load {
+    pub(super) messages: u64,
+    pub(super) octets: u64,
+}
+
+impl Load {
+    /// One message: as the socket's queues count it, at most.
+    pub(super) fn of(message: &Message) -> Load {
+        Load { messages: 1, octets: (message.wire_len() + QUEUE_ENTRY_OCTETS) as u64 }
+    }
+
+    pub(super) fn add(&mut self, more: Load) {
+        self.messages += more.messages;
+        self.octets += more.octets;
+    }
+
+    /// Adds a message, if the mark allows it.
+    pub(super) fn admit(&mut self, mark: &Mark, message: &Message) -> bool {
+        let more = Load::of(message);
+        let admitted = mark.admits(self.messages, self.octets, more.messages, more.octets);
+        if admitted {
+            self.add(more);
+        }
+        admitted
+    }
+
+    /// What was `before` is `after`: says whether it has become less.
+    pub(super) fn settle(&mut self, before: Load, after: Load) -> bool {
+        self.messages = (self.messages + after.messages).saturating_sub(before.messages);
+        self.octets = (self.octets + after.octets).saturating_sub(before.octets);
+        after.messages < before.messages || after.octets < before.octets
+    }
 }
 
 impl Ledger {
@@ -221,57 +261,61 @@ impl Ledger {
         let Some(route) = self.routes.get_mut(to) else {
             return Err(SendError::NoSuchPeer(message));
         };
-        let octets = charge(&message);
-        if !self.mark.admits(route.messages, route.octets, 1, octets) {
+        if !route.load.admit(&self.mark, &message) {
             return Err(SendError::Full(message));
         }
-        route.messages += 1;
-        route.octets += octets;
         Ok((To::Peer(route.peer), message))
     }
-}
 
-/// As the socket's queues count, at most.
-pub(super) fn charge(message: &Message) -> u64 {
-    (message.wire_len() + QUEUE_ENTRY_OCTETS) as u64
+    fn reserve_broadcast(&mut self, except: Option<&Identity>, message: Message) -> Result<(To, Message), SendError> {
+        if !self.broadcasts.admit(&self.mark, &message) {
+            return Err(SendError::Full(message));
+        }
+        let except = except.and_then(|identity| self.routes.get(identity));
+        Ok((To::AllBut(except.map(|route| route.peer)), message))
+    }
+
+    /// Knows the connected peers and no others.
+    fn follow(&mut self, socket: &Socket<socket::Router>) {
+        self.routes.retain(|_, route| socket.peer(route.peer).is_some_and(|peer| peer.is_connected()));
+        for peer in socket.peers() {
+            let Some(view) = socket.peer(peer) else {
+                continue;
+            };
+            // The identity may have gone from one peer to another.
+            if self.routes.get(view.identity()).is_none_or(|route| route.peer != peer) {
+                self.routes.insert(view.identity().clone(), Route { peer, load: Load::default() });
+            }
+        }
+    }
 }
 
 /// What the I/O thread has passed on, per peer, and not yet seen leave.
 #[derive(Debug, Default)]
 pub(super) struct Books {
     /// By the index of the peer.
-    passed: Vec<Option<Passed>>,
+    passed: Vec<Option<(PeerId, Load)>>,
     /// Those with something in `passed`.
     open: Vec<PeerId>,
+    /// Broadcasts since the last settling.
+    broadcasts: Load,
     /// The state of the connected peers that the ledger knows.
     membership: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Passed {
-    peer: PeerId,
-    messages: u64,
-    octets: u64,
-}
-
 impl Books {
-    fn note(&mut self, peer: PeerId, messages: u64, octets: u64) {
+    fn note(&mut self, peer: PeerId, load: Load) {
         let index = peer.index();
         if self.passed.len() <= index {
             self.passed.resize(index + 1, None);
         }
-        let Some(place) = self.passed.get_mut(index) else {
-            return;
-        };
-        match place {
-            Some(passed) if passed.peer == peer => {
-                passed.messages += messages;
-                passed.octets += octets;
-            }
-            _ => {
-                *place = Some(Passed { peer, messages, octets });
+        match self.passed.get_mut(index) {
+            Some(Some((id, passed))) if *id == peer => passed.add(load),
+            Some(place) => {
+                *place = Some((peer, load));
                 self.open.push(peer);
             }
+            None => {}
         }
     }
 }
@@ -285,17 +329,15 @@ impl Side for socket::Router {
     fn pass(socket: &mut Socket<Self>, books: &mut Books, to: To, message: Message) -> Option<PeerId> {
         match to {
             To::Peer(peer) => {
-                let octets = charge(&message);
-                if socket.send(peer, message).is_err() {
+                let load = Load::of(&message);
+                if !socket.send_reserved(peer, message) {
                     return Some(peer);
                 }
-                books.note(peer, 1, octets);
+                books.note(peer, load);
             }
             To::AllBut(except) => {
+                books.broadcasts.add(Load::of(&message));
                 socket.broadcast_except(except, &message);
-                for peer in socket.peers() {
-                    books.note(peer, 0, 0);
-                }
             }
         }
         None
@@ -306,43 +348,39 @@ impl Side for socket::Router {
     }
 
     fn is_settled(socket: &Socket<Self>, books: &Books) -> bool {
-        books.open.is_empty() && books.membership == socket.membership()
+        books.open.is_empty() && books.broadcasts.messages == 0 && books.membership == socket.membership()
     }
 
     fn settle(socket: &Socket<Self>, books: &mut Books, ledger: &mut Ledger) -> bool {
         let mut freed = false;
         if books.membership != socket.membership() {
             books.membership = socket.membership();
+            ledger.follow(socket);
             // Whoever waits for a peer that is gone is to hear of it.
             freed = true;
-            ledger.routes.retain(|_, route| socket.peer(route.peer).is_some_and(|peer| peer.is_connected()));
-            for peer in socket.peers() {
-                let identity = <Self as Side>::from(socket, peer);
-                let route = ledger.routes.entry(identity).or_insert(Route { peer, messages: 0, octets: 0 });
-                if route.peer != peer {
-                    *route = Route { peer, messages: 0, octets: 0 };
-                }
-            }
+        }
+        let broadcasts = std::mem::take(&mut books.broadcasts);
+        if broadcasts.messages > 0 {
+            freed |= ledger.broadcasts.settle(broadcasts, Load::default());
+            socket.peers().for_each(|peer| books.note(peer, Load::default()));
         }
         let Books { passed, open, .. } = books;
         open.retain(|peer| {
-            let Some(place) = passed.get_mut(peer.index()) else {
+            let Some(place) = passed.get_mut(peer.index()).filter(|place| place.is_some_and(|(id, _)| id == *peer))
+            else {
                 return false;
             };
-            let Some(before) = place.filter(|passed| passed.peer == *peer) else {
+            let before = place.take().map(|(_, load)| load).unwrap_or_default();
+            let Some(view) = socket.peer(*peer).filter(|view| view.is_connected()) else {
                 return false;
             };
-            let view = socket.peer(*peer).filter(|view| view.is_connected());
-            let (messages, octets) = view.map_or((0, 0), |view| (view.counts().queued, view.queued_octets()));
-            let identity = view.map(|view| view.identity());
-            if let Some(route) = identity.and_then(|identity| ledger.routes.get_mut(identity)) {
+            let after = Load { messages: view.counts().queued, octets: view.queued_octets() };
+            if let Some(route) = ledger.routes.get_mut(view.identity()) {
                 // By broadcasts it may also have grown.
-                route.messages = (route.messages + messages).saturating_sub(before.messages);
-                route.octets = (route.octets + octets).saturating_sub(before.octets);
-                freed |= messages < before.messages;
+                freed |= route.load.settle(before, after);
             }
-            *place = (messages > 0).then_some(Passed { peer: *peer, messages, octets });
-            messages > 0
+            *place = (after.messages > 0).then_some((*peer, after));
+            place.is_some()
         });
         freed
     }

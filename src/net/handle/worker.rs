@@ -1,6 +1,7 @@
 //! The I/O thread of a handle.
 
-use std::collections::VecDeque;
+use std::boxed::Box;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::vec::Vec;
 
 use mio::{Events, Poll, Token, Waker};
 
-use super::desk::Desk;
+use super::desk::{Answer, Desk};
 use super::{HandleEvent, HandleOptions};
 use crate::message::Message;
 use crate::net::Engine;
@@ -53,18 +54,17 @@ pub(super) struct Worker<S: Side> {
     batch: Vec<(S::To, Message)>,
     messages: VecDeque<(S::From, Message)>,
     events: Vec<HandleEvent>,
-    closing: bool,
+    answers: Vec<Answer>,
+    // The last to be dropped: when the program hears of the end, all is closed.
+    _farewell: Farewell<S>,
 }
 
 /// Tells the program when the thread ends, even if it ends by a panic.
-struct Farewell<S: Side> {
-    desk: Arc<Desk<S>>,
-    unsent: u64,
-}
+struct Farewell<S: Side>(Arc<Desk<S>>);
 
 impl<S: Side> Drop for Farewell<S> {
     fn drop(&mut self) {
-        self.desk.end(self.unsent);
+        self.0.finish();
     }
 }
 
@@ -76,8 +76,12 @@ impl<S: Side> Worker<S> {
     ) -> io::Result<(Worker<S>, Arc<Desk<S>>)> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), Token(WAKER))?;
+        let ring = move || {
+            // It cannot fail but for want of memory in the system; the next one that rings tries again.
+            let _ = waker.wake();
+        };
         let engine = Engine::new(poll.registry(), 0..WAKER, socket, options.tcp.clone())?;
-        let desk = Arc::new(Desk::new(ledger, waker));
+        let desk = Arc::new(Desk::new(ledger, Box::new(ring)));
         let worker = Worker {
             poll,
             engine,
@@ -86,17 +90,18 @@ impl<S: Side> Worker<S> {
             batch: Vec::new(),
             messages: VecDeque::new(),
             events: Vec::new(),
-            closing: false,
+            answers: Vec::new(),
+            _farewell: Farewell(Arc::clone(&desk)),
         };
         Ok((worker, desk))
     }
 
     /// Works until the handle is closed and what it left is sent, or the linger is over.
     pub(super) fn run(mut self) {
-        let mut farewell = Farewell { desk: Arc::clone(&self.desk), unsent: 0 };
         let mut events = Events::with_capacity(EVENTS);
         while !self.engine.is_closed() {
-            let timeout = if self.may_sleep() { self.engine.timeout() } else { Some(Duration::ZERO) };
+            let idle = self.desk.may_sleep(self.engine.socket().has_events());
+            let timeout = if idle { self.engine.timeout() } else { Some(Duration::ZERO) };
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -105,80 +110,56 @@ impl<S: Side> Worker<S> {
             }
             self.engine.process(&events);
             self.collect();
-            self.deliver();
             self.engine.flush();
+            // Before anybody hears of this turn: whoever hears of a peer can send to it.
             self.settle();
+            self.answers.drain(..).for_each(|answer| answer());
+            self.deliver();
         }
-        farewell.unsent = self.deliver_all();
-    }
-
-    /// Nothing to do, as far as the program is concerned? Whoever brings something from now on rings.
-    fn may_sleep(&self) -> bool {
-        self.desk.fall_asleep() && !(self.engine.socket().has_events() && self.desk.has_room())
     }
 
     fn collect(&mut self) {
         let mut batch = std::mem::take(&mut self.batch);
-        let (orders, close) = self.desk.collect(&mut batch);
+        let orders = self.desk.collect(&mut batch);
+        let mut overtaken = BTreeMap::new();
         for (to, message) in batch.drain(..) {
-            if let Some(peer) = S::pass(self.engine.socket_mut(), &mut self.books, to, message) {
-                self.overtaken(peer);
+            if let Some(gone) = S::pass(self.engine.socket_mut(), &mut self.books, to, message) {
+                *overtaken.entry(gone).or_default() += 1;
             }
         }
         self.batch = batch;
-        for order in orders {
-            order(&mut self.engine);
-        }
-        if let (Some(linger), false) = (close, self.closing) {
-            self.closing = true;
-            self.engine.close(linger);
-        }
+        let overtaken = overtaken.into_iter().map(|(peer, messages)| HandleEvent::Overtaken { peer, messages });
+        self.events.extend(overtaken);
+        self.answers.extend(orders.into_iter().map(|order| order(&mut self.engine)));
     }
 
-    /// A message for a peer that was there when it was sent, and is not any more.
-    fn overtaken(&mut self, gone: PeerId) {
-        if let Some(HandleEvent::Overtaken { peer, messages }) = self.events.last_mut() {
-            if *peer == gone {
-                *messages += 1;
-                return;
-            }
-        }
-        self.events.push(HandleEvent::Overtaken { peer: gone, messages: 1 });
-    }
-
-    /// Lays ready as much as the program takes. The rest waits in the socket, where it holds its senders back.
+    /// Lays ready as much as the program takes. The rest waits in the socket, where it holds its senders back, but not
+    /// after the end.
     fn deliver(&mut self) {
-        let (mut messages, mut octets) = self.desk.appetite();
+        let all = self.engine.socket().is_closed();
+        let (mut messages, mut octets) = if all { (usize::MAX, usize::MAX) } else { self.desk.appetite() };
+        let mut end = None;
         while messages > 0 && octets > 0 {
-            let Some(event) = self.engine.poll_event() else {
-                break;
-            };
-            if let Event::Message { peer, message } = event {
-                messages -= 1;
-                octets = octets.saturating_sub(message.wire_len());
-                self.messages.push_back((S::from(self.engine.socket(), peer), message));
-            } else {
-                self.events.push(HandleEvent::Socket(event));
+            match self.engine.poll_event() {
+                Some(Event::Message { peer, message }) => {
+                    messages -= 1;
+                    octets = octets.saturating_sub(message.wire_len());
+                    self.messages.push_back((S::from(self.engine.socket(), peer), message));
+                }
+                Some(Event::Closed { unsent }) => end = Some(unsent),
+                Some(event) => self.events.push(HandleEvent::Socket(event)),
+                None => break,
             }
+        }
+        // A program that only sends learns of its peers all the same.
+        while let Some(event) = self.engine.socket_mut().poll_notice() {
+            self.events.push(HandleEvent::Socket(event));
         }
         let more = self.engine.socket().has_events();
         self.desk.lay_out(&mut self.messages, &mut self.events, more);
-    }
-
-    /// At the end: all that is left, and how many messages were not sent.
-    fn deliver_all(&mut self) -> u64 {
-        let mut lost = 0;
-        while let Some(event) = self.engine.poll_event() {
-            match event {
-                Event::Closed { unsent } => lost = unsent,
-                Event::Message { peer, message } => {
-                    self.messages.push_back((S::from(self.engine.socket(), peer), message));
-                }
-                event => self.events.push(HandleEvent::Socket(event)),
-            }
+        if let Some(unsent) = end {
+            self.desk.end(Ok(unsent));
         }
-        self.desk.lay_out(&mut self.messages, &mut self.events, false);
-        lost
     }
 
     fn settle(&mut self) {
