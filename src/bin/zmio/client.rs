@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     linger: Duration,
 }
 
-/// Why it all ends, and what was left unsent, for whichever thread finds out.
+/// Why it all ends, and how many messages were not sent (`u64::MAX`: nobody knows), for whichever thread finds out.
 #[derive(Default)]
 struct End {
     refused: OnceLock<String>,
@@ -58,7 +58,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let end = Arc::new(End::default());
     let interrupted = dealer.clone();
     ctrlc::set_handler(move || {
-        interrupted.close(Some(Duration::ZERO));
+        // What was not sent is known to whoever leaves next.
+        let _ = interrupted.close(Some(Duration::ZERO));
     })
     .map_err(|error| Failure::Run(format!("cannot handle signals: {error}")))?;
 
@@ -81,7 +82,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     match end.unsent.load(Ordering::Acquire) {
         0 => Ok(()),
-        unsent => Err(Failure::Run(format!("{unsent} messages were not sent"))),
+        u64::MAX => Err(Failure::Run("the I/O thread has failed".into())),
+        unsent => Err(Failure::Run(format!("not sent: {unsent} of the messages"))),
     }
 }
 
@@ -91,7 +93,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure
 }
 
 fn leave(dealer: &Dealer, end: &End, linger: Duration) {
-    end.unsent.store(dealer.close(Some(linger)), Ordering::Release);
+    end.unsent.store(dealer.close(Some(linger)).unwrap_or(u64::MAX), Ordering::Release);
 }
 
 /// Sends each line of standard input. What does not fit yet waits, and with it the input.
@@ -123,7 +125,7 @@ fn watch(dealer: &Dealer, end: &End, quiet: bool) {
             Event::Retrying { after, cause, .. } => format!("{cause}; dialling again in {} ms", after.as_millis()),
             Event::GaveUp { cause, .. } => {
                 let _ = end.refused.set(cause.to_string());
-                dealer.close(Some(Duration::ZERO));
+                let _ = dealer.close(Some(Duration::ZERO));
                 return;
             }
             _ => continue,
