@@ -70,7 +70,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     spawn("zmio-input", move || send_lines(&reader.0, &reader.1, reader.2, at_end_of_input))?;
 
     let wanted = arguments.count.unwrap_or(u64::MAX);
-    for (message, _) in dealer.iter().zip(0..wanted) {
+    // In this order: after the last one no further message is waited for.
+    for (_, message) in (0..wanted).zip(dealer.iter()) {
         if print(&message, arguments.bare).is_err() {
             // Nobody reads on.
             break;

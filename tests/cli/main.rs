@@ -3,6 +3,8 @@
 //! The clients here are raw TCP streams that speak ZMTP by hand: what the command does is judged by octets that none
 //! of our own code has read or written.
 
+mod client;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Output, Stdio};
