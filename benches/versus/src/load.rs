@@ -78,13 +78,15 @@ pub struct Figures {
     pub fairness: f64,
     /// Whether everything that was sent had arrived everywhere in the end.
     pub complete: bool,
+    /// The longest time in which nobody got anything.
+    pub silence_ms: f64,
 }
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:.0} {:.3} {:.3} {:.3} {:.3} {} {:.3} {}",
+            "{:.0} {:.3} {:.3} {:.3} {:.3} {} {:.3} {} {:.1}",
             self.deliveries_per_second,
             self.relay_ns_per_delivery,
             self.relay_cores,
@@ -92,7 +94,8 @@ impl fmt::Display for Figures {
             self.other_cores,
             self.peak_kib,
             self.fairness,
-            self.complete
+            self.complete,
+            self.silence_ms
         )
     }
 }
@@ -109,6 +112,7 @@ impl Figures {
             peak_kib: fields.next()?.parse().ok()?,
             fairness: fields.next()?.parse().ok()?,
             complete: fields.next()?.parse().ok()?,
+            silence_ms: fields.next()?.parse().ok()?,
         })
     }
 }
@@ -122,13 +126,15 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 
     load.run_until(Instant::now() + Duration::from_secs_f64(options.warm_up))?;
     let before = Sample::take(&load, options.pid)?;
+    load.silence = Duration::ZERO;
     load.run_until(before.at + Duration::from_secs_f64(options.seconds))?;
     let after = Sample::take(&load, options.pid)?;
+    let silence_ms = load.silence.as_secs_f64() * 1e3;
     load.stop();
     load.run_until(Instant::now() + Duration::from_secs_f64(options.drain))?;
 
     let peak_kib = options.pid.map_or(Ok(0), process::peak_memory_kib)?;
-    println!("{}", figures(&before, &after, peak_kib, load.is_done()));
+    println!("{}", Figures { peak_kib, complete: load.is_done(), silence_ms, ..figures(&before, &after) });
     Ok(())
 }
 
@@ -155,7 +161,7 @@ impl Sample {
     }
 }
 
-fn figures(before: &Sample, after: &Sample, peak_kib: u64, complete: bool) -> Figures {
+fn figures(before: &Sample, after: &Sample) -> Figures {
     let seconds = (after.at - before.at).as_secs_f64();
     let received = (after.received - before.received) as f64;
     let relay = (after.relay - before.relay).as_secs_f64();
@@ -169,9 +175,8 @@ fn figures(before: &Sample, after: &Sample, peak_kib: u64, complete: bool) -> Fi
         relay_cores: relay / seconds,
         load_cores: load / seconds,
         other_cores: (machine - relay - load).max(0.0) / seconds,
-        peak_kib,
         fairness: by_sender().fold(f64::INFINITY, f64::min) / mean,
-        complete,
+        ..Figures::default()
     }
 }
 
@@ -186,6 +191,9 @@ struct Load {
     scratch: Vec<u8>,
     delimiter: bool,
     sending: bool,
+    /// When something came last, and the longest time since that in which nothing did.
+    heard: Instant,
+    silence: Duration,
 }
 
 struct Client {
@@ -241,6 +249,8 @@ impl Load {
             batch,
             delimiter: options.delimiter,
             sending: false,
+            heard: Instant::now(),
+            silence: Duration::ZERO,
         })
     }
 
@@ -309,7 +319,12 @@ impl Load {
                     }
                 }
             }
+            let before = self.check.received;
             self.turn()?;
+            if self.check.received > before {
+                self.silence = self.silence.max(now - self.heard);
+                self.heard = now;
+            }
         }
     }
 

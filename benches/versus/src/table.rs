@@ -4,7 +4,7 @@ use crate::load::Figures;
 use crate::run::{Cell, Peer};
 
 pub const CSV_HEADER: &str = "peer,clients,senders,octets,run,deliveries_per_s,relay_ns_per_delivery,relay_cores,\
-                              load_cores,other_cores,peak_kib,fairness,complete";
+                              load_cores,other_cores,peak_kib,fairness,complete,silence_ms";
 
 /// What one peer has shown in one cell.
 pub struct Row {
@@ -90,10 +90,10 @@ pub fn print(cell: Cell, rows: &[Row]) {
 
 pub fn csv_line(peer: Peer, cell: Cell, run: usize, figures: &Figures) -> String {
     let Figures { deliveries_per_second, relay_ns_per_delivery, relay_cores, load_cores, other_cores, .. } = figures;
-    let Figures { peak_kib, fairness, complete, .. } = figures;
+    let Figures { peak_kib, fairness, complete, silence_ms, .. } = figures;
     format!(
         "{peer},{},{},{},{run},{deliveries_per_second:.0},{relay_ns_per_delivery:.3},{relay_cores:.3},{load_cores:.3},\
-         {other_cores:.3},{peak_kib},{fairness:.3},{complete}",
+         {other_cores:.3},{peak_kib},{fairness:.3},{complete},{silence_ms:.1}",
         cell.clients, cell.senders, cell.octets
     )
 }
