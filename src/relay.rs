@@ -12,8 +12,11 @@ use crate::time::Instant;
 /// pass its mark, and keeps a turn in the processor's cache.
 const TURN_OCTETS: usize = 1 << 20;
 
-/// How much of each client waits in the socket while the relay waits for a slow one: two large reads.
-const RECEIVE_OCTETS: u64 = 128 << 10;
+/// How much of each client is taken into the socket between two calls of [`Relay::drive`]: any read of a driver.
+const RECEIVE_OCTETS: u64 = 512 << 10;
+
+/// How much of each client waits in the socket while the relay waits for a slow one. Thousands may be sending.
+const WAITING_OCTETS: u64 = 16 << 10;
 
 /// A relay goes on when nobody takes its events; the oldest are then forgotten.
 const MAX_EVENTS: usize = 1_024;
@@ -136,7 +139,7 @@ impl RelayOptions {
         options
             .deliver_runs(true)
             .send_mark(Mark { messages: None, octets: Some(self.mark_octets) })
-            .receive_mark(Mark { messages: None, octets: Some(RECEIVE_OCTETS) })
+            .receive_mark(receive_mark(RECEIVE_OCTETS))
     }
 }
 
@@ -158,7 +161,9 @@ impl Relay {
     /// [`Slow::Wait`] waits.
     pub fn drive(&mut self, now: Instant, socket: &mut Socket<Router>) {
         self.due = None;
-        if self.must_wait(now, socket) {
+        let waits = self.must_wait(now, socket);
+        socket.set_receive_mark(receive_mark(if waits { WAITING_OCTETS } else { RECEIVE_OCTETS }));
+        if waits {
             return;
         }
         let mut octets = 0;
@@ -245,6 +250,10 @@ impl Relay {
     pub fn options(&self) -> &RelayOptions {
         &self.options
     }
+}
+
+fn receive_mark(octets: u64) -> Mark {
+    Mark { messages: None, octets: Some(octets) }
 }
 
 #[cfg(test)]

@@ -21,6 +21,9 @@ const DRAIN_OCTETS: usize = 64 * 1024;
 /// by it.
 const SHORT_READ_EMPTIES: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
+/// How much is read from a peer at once to begin with, and at least.
+pub(super) const MIN_READ: usize = 16 * 1024;
+
 /// A source that carries octets.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -76,6 +79,8 @@ pub(super) struct Open {
     pub(super) paused: bool,
     /// What was read and the socket did not take.
     pub(super) rest: Bytes,
+    /// How much to read at once: it doubles while the peer fills it, and falls to what the socket takes.
+    pub(super) appetite: usize,
     /// The socket has something to write.
     pub(super) wants_write: bool,
     /// Why writing ended while reading goes on, since what the peer sent before may still be there.
@@ -209,7 +214,7 @@ impl Transport {
 
 impl Open {
     pub(super) fn new(peer: PeerId) -> Self {
-        Self { peer, paused: false, rest: Bytes::new(), wants_write: false, write_failed: None }
+        Self { peer, paused: false, rest: Bytes::new(), appetite: MIN_READ, wants_write: false, write_failed: None }
     }
 }
 

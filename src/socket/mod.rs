@@ -24,7 +24,7 @@ pub use peers::PeerId;
 pub use router::Router;
 
 use self::core::Core;
-use crate::conn::{self, Identity, SendQueue};
+use crate::conn::{self, Identity, Mark, SendQueue};
 use crate::time::Instant;
 use crate::wire::SocketType;
 use link::{Link, LinkState};
@@ -428,6 +428,12 @@ impl<P: Pattern> Socket<P> {
     #[cfg(feature = "net")]
     pub(crate) fn membership(&self) -> u64 {
         self.core.peers.membership()
+    }
+
+    /// Changes [`Options::receive_mark`] from here on. A peer that is beyond a lower mark is read until its next octets
+    /// come; one that was not read below a higher mark is read as soon as something of it is received.
+    pub fn set_receive_mark(&mut self, mark: Mark) {
+        self.core.options.receive_mark = mark;
     }
 
     /// The options that it was made with.

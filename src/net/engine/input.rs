@@ -6,7 +6,7 @@ use mio::event::Event;
 
 use super::Engine;
 use crate::net::sources::Source;
-use crate::net::stream::{Phase, Received};
+use crate::net::stream::{MIN_READ, Phase, Received};
 use crate::net::wake;
 use crate::socket::{Closed, DialError, Pattern};
 
@@ -57,6 +57,7 @@ impl<P: Pattern> Engine<P> {
     /// Visits each source that stands in the run queue now. Those beyond the budget keep their places.
     fn visit_sources(&mut self) {
         let budget = self.options.turn_budget();
+        self.share = (budget / self.reads.len().max(1)).max(MIN_READ);
         let mut octets = 0;
         for _ in 0..self.reads.len() {
             let Some(key) = self.reads.pop_front() else {
@@ -130,7 +131,8 @@ impl<P: Pattern> Engine<P> {
             open.paused = !open.rest.is_empty();
             return taken;
         }
-        let octets = match stream.transport.read(&mut self.scratch) {
+        let size = open.appetite.min(self.share).min(self.scratch.len());
+        let octets = match stream.transport.read(self.scratch.get_mut(..size).unwrap_or_default()) {
             Received::Nothing => return 0,
             Received::Octets(octets) => octets,
             Received::Ended(closed) => {
@@ -146,6 +148,9 @@ impl<P: Pattern> Engine<P> {
         if !rest.is_empty() {
             open.rest = Bytes::copy_from_slice(rest);
             open.paused = true;
+            open.appetite = taken.max(MIN_READ);
+        } else if octets == open.appetite {
+            open.appetite = (2 * octets).min(self.scratch.len());
         }
         octets
     }
