@@ -33,10 +33,6 @@ impl Hub {
         self.engine.process(events);
         self.relay.drive(self.engine.now(), self.engine.socket_mut());
         self.engine.flush();
-        // The writes may have made the room that the relay waits for, and no event tells of it.
-        if self.relay.poll_timeout().is_some() {
-            self.relay.drive(self.engine.now(), self.engine.socket_mut());
-        }
     }
 
     /// How long the caller may sleep.
