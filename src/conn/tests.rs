@@ -243,14 +243,14 @@ fn a_peer_that_sends_and_never_reads_does_not_make_pings_pile_up() {
 
 #[test]
 fn deadlines_stand_still_while_we_do_not_read() {
-    let mut conn = with_heartbeat(Heartbeat::every(5 * SECOND));
+    let mut conn = connected(|_| {});
     feed(&mut conn, at(0), &ping(80, b"")).unwrap();
-    conn.handle_timeout(at(5)).unwrap();
-    conn.pause(at(6));
-    (6..100).for_each(|second| conn.handle_timeout(at(second)).unwrap());
-    conn.resume(at(106));
-    conn.handle_timeout(at(107)).unwrap();
-    assert_eq!(conn.handle_timeout(at(108)), Err(Timeout::Ttl.into()), "8 s of silence in all");
+    feed(&mut conn, at(4), &message(b"life")).unwrap();
+    conn.pause(at(5));
+    (5..105).for_each(|second| conn.handle_timeout(at(second)).unwrap());
+    conn.resume(at(105));
+    (105..112).for_each(|second| conn.handle_timeout(at(second)).unwrap());
+    assert_eq!(conn.handle_timeout(at(112)), Err(Timeout::Ttl.into()), "8 s of silence, not counting the pause");
 
     let mut conn = with_heartbeat(Heartbeat::every(5 * SECOND));
     conn.handle_timeout(at(5)).unwrap();
