@@ -163,6 +163,18 @@ fn what_was_staged_for_a_peer_that_is_disconnected_in_mid_turn_reaches_the_other
 }
 
 #[test]
+fn who_sent_in_one_turn_gets_what_others_send_in_the_next() {
+    let mut rig = Rig::router(Options::new());
+    let [a, b] = ["a", "b"].map(|identity| rig.client(identity));
+    for _ in 0..2 {
+        rig.socket.broadcast_except(Some(a), &Message::from("of a"));
+        assert_eq!((rig.written(a), rig.written(b)), (Vec::new(), wire("of a")));
+        rig.socket.broadcast_except(Some(b), &Message::from("of b"));
+        assert_eq!((rig.written(a), rig.written(b)), (wire("of b"), Vec::new()));
+    }
+}
+
+#[test]
 fn a_lossy_send_drops_and_counts() {
     let mut rig = Rig::router(Options::new().send_mark(TWO));
     let peer = rig.client("a");
