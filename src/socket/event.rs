@@ -14,6 +14,9 @@ use crate::wire::{Properties, SocketType, Version};
 
 /// What happened, for the application. Per peer the order is: Connected, its messages, Disconnected; a peer that is
 /// dialled may go through that several times.
+///
+/// Peers take turns, so there is no order between two of them. A client that comes back under its old identity may be
+/// Connected before the Disconnected of its old connection is taken: hold on to the [`PeerId`], not to the identity.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {

@@ -1,1 +1,208 @@
+use alloc::vec;
 
+use super::*;
+use crate::conn::Mark;
+use crate::socket::Address;
+use crate::socket::peers::Peers;
+use crate::wire::{FrameKind, encode};
+
+const UNLIMITED: Mark = Mark { messages: None, octets: None };
+
+fn wire(body: &[u8]) -> Vec<u8> {
+    let mut octets = Vec::new();
+    encode::frame(&mut octets, FrameKind::Last, body);
+    octets
+}
+
+/// A run of small messages, in storage of its own.
+fn run(bodies: &[&[u8]]) -> Run {
+    let octets: Vec<u8> = bodies.iter().flat_map(|body| wire(body)).collect();
+    Run::from_wire(Bytes::from(octets), bodies.len() as u32)
+}
+
+fn large(octet: u8, octets: usize) -> Run {
+    Run::from_wire(Bytes::from(wire(&vec![octet; octets])), 1)
+}
+
+fn ids<const N: usize>() -> [PeerId; N] {
+    let mut peers = Peers::default();
+    core::array::from_fn(|_| peers.insert(Address::Unnamed, None))
+}
+
+/// What a queue holds: all octets, and all messages.
+fn queued(queue: &mut SendQueue) -> (Vec<u8>, u64) {
+    let mut octets = Vec::new();
+    loop {
+        let mut slices = [&[][..]; 4];
+        let filled = queue.gather(&mut slices);
+        let some = slices[..filled].concat();
+        if some.is_empty() {
+            return (octets, queue.messages_sent());
+        }
+        queue.sent(some.len());
+        octets.extend(some);
+    }
+}
+
+fn delivered(fanout: &Fanout, own: &Own) -> SendQueue {
+    let mut queue = SendQueue::new(UNLIMITED);
+    fanout.deliver(&mut queue, own);
+    assert_eq!(queue.messages(), fanout.messages_for(own));
+    queue
+}
+
+#[test]
+fn each_peer_gets_all_but_its_own_in_order() {
+    let [a, b] = ids();
+    let (mut of_a, mut of_b) = (Own::default(), Own::default());
+    let mut fanout = Fanout::default();
+    let all: [(u8, Run); 9] = [
+        (0, run(&[b"a1", b"a2"])),
+        (0, run(&[b"a3"])),
+        (1, run(&[b"b1"])),
+        (0, run(&[b"a4"])),
+        (9, run(&[b"all"])),
+        (1, large(2, 20_000)),
+        (1, run(&[b"b2"])),
+        (0, large(3, 70_000)),
+        (0, run(&[&[4; 60_000], &[5; 4_000]])),
+    ];
+    let mut expected = [Vec::new(), Vec::new(), Vec::new()];
+    for (who, run) in all {
+        for (index, expected) in expected.iter_mut().enumerate() {
+            if who as usize != index {
+                expected.extend_from_slice(run.octets());
+            }
+        }
+        match who {
+            0 => fanout.stage(&run, Some(a), Some(&mut of_a)),
+            1 => fanout.stage(&run, Some(b), Some(&mut of_b)),
+            _ => fanout.stage(&run, None, None),
+        }
+    }
+    fanout.seal();
+    for (own, expected) in [of_a, of_b, Own::default()].iter().zip(expected) {
+        assert!(queued(&mut delivered(&fanout, own)).0 == expected);
+    }
+}
+
+#[test]
+fn many_messages_of_others_are_one_slice() {
+    let [a] = ids();
+    let mut own = Own::default();
+    let mut fanout = Fanout::default();
+    (0..100).for_each(|_| fanout.stage(&run(&[b"others"]), None, None));
+    fanout.stage(&run(&[b"mine"]), Some(a), Some(&mut own));
+    (0..100).for_each(|_| fanout.stage(&run(&[b"others"]), None, None));
+    fanout.seal();
+    let mut slices = [&[][..]; 8];
+    assert_eq!(delivered(&fanout, &Own::default()).gather(&mut slices), 1);
+    let mut slices = [&[][..]; 8];
+    assert_eq!(delivered(&fanout, &own).gather(&mut slices), 2);
+}
+
+#[test]
+fn a_turn_of_ones_own_alone_is_nothing() {
+    let [a] = ids();
+    let mut own = Own::default();
+    let mut fanout = Fanout::default();
+    fanout.stage(&run(&[b"1", b"2"]), Some(a), Some(&mut own));
+    fanout.seal();
+    assert!(delivered(&fanout, &own).is_empty());
+}
+
+#[test]
+fn a_turn_is_forgotten_with_its_owners() {
+    let [a, b] = ids();
+    let (mut of_a, mut of_b) = (Own::default(), Own::default());
+    let mut fanout = Fanout::default();
+    fanout.stage(&run(&[b"1"]), Some(a), Some(&mut of_a));
+    fanout.stage(&run(&[b"2"]), Some(b), Some(&mut of_b));
+    fanout.seal();
+    assert_eq!(fanout.clear().collect::<Vec<_>>(), [a, b]);
+    assert!(fanout.is_empty());
+    fanout.stage(&run(&[b"3"]), None, None);
+    fanout.seal();
+    assert_eq!(queued(&mut delivered(&fanout, &Own::default())), (wire(b"3"), 1));
+}
+
+#[test]
+fn a_large_message_is_not_copied_if_nobody_else_holds_it() {
+    let mut fanout = Fanout::default();
+    let alone = large(1, SHARE_OCTETS);
+    let address = alone.octets().as_ptr();
+    fanout.stage(&alone, None, None);
+    let held_elsewhere = large(2, SHARE_OCTETS);
+    let kept = held_elsewhere.octets().clone();
+    fanout.stage(&held_elsewhere, None, None);
+    fanout.seal();
+    let queue = delivered(&fanout, &Own::default());
+    let mut slices = [&[][..]; 4];
+    assert_eq!(queue.gather(&mut slices), 2);
+    assert_eq!(slices[0].as_ptr(), address);
+    assert_ne!(slices[1].as_ptr(), kept.as_ptr());
+}
+
+/// One turn of `run` for one reader, who keeps it.
+fn turn(fanout: &mut Fanout, run: &Run, reader: &mut SendQueue) {
+    fanout.stage(run, None, None);
+    fanout.seal();
+    fanout.deliver(reader, &Own::default());
+    fanout.clear().for_each(drop);
+}
+
+#[test]
+fn what_is_held_is_what_some_peer_still_has_to_read() {
+    let mut fanout = Fanout::default();
+    let mut reader = SendQueue::new(UNLIMITED);
+    (0..10).for_each(|n| turn(&mut fanout, &large(n, 100_000 - 9), &mut reader));
+    assert!(fanout.holds_more_than(999_999) && !fanout.holds_more_than(1_000_000));
+    queued(&mut reader);
+    assert!(!fanout.holds_more_than(0));
+}
+
+#[test]
+fn a_turn_does_not_count_before_it_is_over() {
+    let mut fanout = Fanout::default();
+    let mut reader = SendQueue::new(UNLIMITED);
+    fanout.stage(&large(1, 1_000_000), None, None);
+    fanout.seal();
+    assert!(!fanout.holds_more_than(0));
+    fanout.deliver(&mut reader, &Own::default());
+    fanout.clear().for_each(drop);
+    assert!(fanout.holds_more_than(999_999));
+}
+
+#[test]
+fn blocks_that_were_read_are_used_again() {
+    let mut fanout = Fanout::default();
+    let mut addresses = Vec::new();
+    for n in 0..50 {
+        let mut reader = SendQueue::new(UNLIMITED);
+        turn(&mut fanout, &run(&[&[n; 10_000]]), &mut reader);
+        let mut slices = [&[][..]; 1];
+        assert_eq!(reader.gather(&mut slices), 1);
+        addresses.push(slices[0].as_ptr() as usize);
+        assert_eq!(slices[0][100], n);
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    assert!(addresses.len() <= 2 * PART_OCTETS / 10_000, "{} places", addresses.len());
+}
+
+#[test]
+fn what_nobody_reads_any_more_is_let_go_even_if_nobody_asks_how_much_it_is() {
+    let mut fanout = Fanout::default();
+    for n in 0..100 {
+        turn(&mut fanout, &large(n, 100_000), &mut SendQueue::new(UNLIMITED));
+    }
+    assert!(fanout.blocks.octets <= 2 * SWEEP_OCTETS, "{}", fanout.blocks.octets);
+}
+
+#[test]
+fn a_large_block_is_not_used_again_as_a_small_one() {
+    let mut fanout = Fanout::default();
+    turn(&mut fanout, &large(1, 8 << 20), &mut SendQueue::new(UNLIMITED));
+    turn(&mut fanout, &run(&[b"small"]), &mut SendQueue::new(UNLIMITED));
+    assert!(fanout.stage.capacity() <= PART_OCTETS, "{}", fanout.stage.capacity());
+}

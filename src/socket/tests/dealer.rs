@@ -1,9 +1,147 @@
 //! DEALER: D1 to D6.
 
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
 use super::harness::{Rig, hello, wire};
 use crate::conn::Mark;
-use crate::socket::{Closed, Options};
-use crate::wire::SocketType;
+use crate::message::Message;
+use crate::socket::{Address, Closed, DialError, Options, SendError};
+use crate::wire::{SocketType, encode};
+
+const TWO: Mark = Mark { messages: Some(2), octets: None };
+
+#[test]
+fn messages_go_to_the_peers_in_turn_and_each_whole_to_one() {
+    let mut rig = Rig::dealer(Options::new());
+    let peers = [(); 3].map(|()| rig.server());
+    for n in 0..6u8 {
+        rig.send(Message::multipart([[n], [n]])).unwrap();
+    }
+    for (place, peer) in (0..).zip(peers) {
+        let expected = [[1, 1, place, 0, 1, place], [1, 1, place + 3, 0, 1, place + 3]].concat();
+        assert_eq!(rig.written(peer), expected);
+    }
+}
+
+#[test]
+fn a_full_peer_is_passed_over_and_joins_again_with_room() {
+    let mut rig = Rig::dealer(Options::new().send_mark(TWO));
+    let [slow, fast] = [(); 2].map(|()| rig.server());
+    rig.limit(slow, 0);
+    for body in ["s", "f", "s", "f", "f", "f"] {
+        rig.send(body).unwrap();
+        rig.turn();
+    }
+    assert_eq!(rig.written(fast), wire("f").repeat(4));
+    rig.limit(slow, usize::MAX);
+    assert_eq!(rig.written(slow), wire("s").repeat(2));
+    rig.send("f").unwrap();
+    rig.send("s").unwrap();
+    assert_eq!((rig.written(fast), rig.written(slow)), (wire("f"), wire("s")));
+}
+
+#[test]
+fn messages_wait_in_order_for_the_first_peer_that_can_take_them() {
+    let mut rig = Rig::dealer(Options::new());
+    let [never, late] = [(); 2].map(|()| rig.socket.connect(rig.now, "server"));
+    let bodies = ["1", "2", "3"];
+    bodies.into_iter().for_each(|body| rig.send(body).unwrap());
+    assert_eq!(rig.socket.waiting(), 3);
+    rig.turn();
+    rig.socket.handle_dialed(rig.now, late, Address::Unnamed);
+    rig.turn();
+    rig.written(late);
+    rig.feed(late, &hello(SocketType::Router, b""));
+    assert!(rig.written(late).ends_with(&bodies.map(wire).concat()));
+    assert_eq!((rig.written(never), rig.socket.waiting()), (Vec::new(), 0));
+}
+
+#[test]
+fn without_any_peer_or_at_the_mark_the_message_comes_back_and_one_writable_follows() {
+    let mut rig = Rig::dealer(Options::new().send_mark(TWO));
+    assert_eq!(rig.send("0"), Err(SendError::Full("0".into())));
+    let peer = rig.socket.connect(rig.now, "server");
+    rig.send("1").unwrap();
+    rig.send("2").unwrap();
+    assert_eq!(rig.send("3"), Err(SendError::Full("3".into())));
+    assert_eq!(rig.events(), Vec::<String>::new());
+    rig.dialed(peer);
+    assert_eq!(rig.events(), ["writable", "0 connected"]);
+    rig.send("3").unwrap();
+    assert_eq!(rig.events(), Vec::<String>::new());
+}
+
+#[test]
+fn what_was_not_begun_goes_over_the_next_connection_before_what_came_later() {
+    let mut rig = Rig::dealer(Options::new());
+    let peer = rig.server();
+    rig.limit(peer, 7);
+    ["1", "2", "3", "4", "5"].into_iter().for_each(|body| rig.send(body).unwrap());
+    assert_eq!(rig.written(peer), [&wire("1")[..], &wire("2"), &wire("3")[..1]].concat());
+    rig.socket.handle_closed(rig.now, peer, Closed::Reset);
+    rig.send("6").unwrap();
+    assert_eq!(rig.socket.waiting(), 3);
+    rig.limit(peer, usize::MAX);
+    rig.pass(Duration::from_secs(1));
+    rig.socket.handle_dialed(rig.now, peer, Address::Unnamed);
+    rig.feed(peer, &hello(SocketType::Router, b""));
+    assert!(rig.written(peer).ends_with(&["4", "5", "6"].map(wire).concat()), "3 was begun: at most once");
+}
+
+#[test]
+fn a_peer_that_had_connected_to_us_takes_its_queue_along() {
+    let mut rig = Rig::dealer(Options::new());
+    let peer = rig.accept();
+    rig.feed(peer, &hello(SocketType::Router, b""));
+    rig.turn();
+    rig.limit(peer, 0);
+    rig.send("lost").unwrap();
+    rig.socket.handle_closed(rig.now, peer, Closed::Eof);
+    assert_eq!(rig.socket.waiting(), 0);
+}
+
+#[test]
+fn it_dials_again_later_and_later_until_a_handshake_is_complete() {
+    let mut rig = Rig::dealer(Options::new());
+    let peer = rig.socket.connect(rig.now, "server");
+    assert_eq!(rig.told(), ["dial 0"]);
+    let mut last = rig.now;
+    let mut waits = Vec::new();
+    for _ in 0..200 {
+        rig.socket.handle_dial_failed(rig.now, peer, DialError::Refused);
+        let at = rig.socket.poll_timeout().expect("it dials again");
+        waits.push(at.saturating_duration_since(last));
+        rig.now = at;
+        last = at;
+        rig.socket.handle_timeout(at);
+        assert_eq!(rig.told(), ["dial 0"]);
+    }
+    assert!(waits[0] <= Duration::from_millis(100) && waits[1] <= Duration::from_millis(200), "{waits:?}");
+    assert!(waits.iter().max().unwrap() > &Duration::from_secs(20), "full jitter, up to 30 s");
+    assert!(waits.iter().all(|wait| *wait <= Duration::from_secs(30)));
+    assert_eq!(rig.events(), ["0 retried: connection refused"], "the last one stands for all");
+    rig.dialed(peer);
+    rig.socket.handle_closed(rig.now, peer, Closed::Eof);
+    assert!(rig.socket.poll_timeout().unwrap() <= rig.now + Duration::from_millis(100));
+}
+
+#[test]
+fn it_gives_up_on_a_peer_that_sends_an_error() {
+    let mut rig = Rig::dealer(Options::new());
+    let peer = rig.server();
+    rig.events();
+    let mut error = Vec::new();
+    encode::error(&mut error, "banned");
+    rig.feed(peer, &error);
+    let cause = "refused by the peer: \"banned\"";
+    assert_eq!(rig.events(), [alloc::format!("0 gone: {cause}"), alloc::format!("0 given up: {cause}")]);
+    rig.pass(Duration::from_secs(60));
+    assert_eq!(rig.told(), ["dial 0", "close 0"]);
+    assert!(rig.socket.peer(peer).is_none());
+    assert!(matches!(rig.send("x"), Err(SendError::Full(_))), "nobody is left");
+}
 
 #[test]
 fn messages_that_wait_when_the_last_peer_goes_are_reported_as_unsent() {
@@ -18,12 +156,12 @@ fn messages_that_wait_when_the_last_peer_goes_are_reported_as_unsent() {
 
 #[test]
 fn a_dialled_peer_is_let_in_again_while_what_it_sent_before_is_not_received() {
-    let mut rig = Rig::dealer(Options::new().receive_mark(Mark { messages: Some(2), octets: None }));
+    let mut rig = Rig::dealer(Options::new().receive_mark(TWO));
     let peer = rig.server();
     rig.feed(peer, &[wire("1"), wire("2")].concat());
     rig.socket.handle_closed(rig.now, peer, Closed::Reset);
-    rig.pass(core::time::Duration::from_secs(1));
-    rig.socket.handle_dialed(rig.now, peer, crate::socket::Address::Unnamed);
+    rig.pass(Duration::from_secs(1));
+    rig.socket.handle_dialed(rig.now, peer, Address::Unnamed);
     rig.feed(peer, &hello(SocketType::Router, b""));
     assert!(rig.socket.peer(peer).unwrap().is_connected());
     assert_eq!(rig.socket.handle_input(rig.now, peer, &wire("3")), 0, "its messages wait for room");
