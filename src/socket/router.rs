@@ -68,7 +68,7 @@ impl Socket<Router> {
     /// Sends a message to all connected peers but one. It is encoded once, and copied once for all of them.
     ///
     /// A peer whose queue is at [`Options::send_mark`] does not get it, which is counted
-    /// ([`Peer::dropped`](super::Peer::dropped)); one whose queue is not gets all broadcasts of this turn. The turn
+    /// ([`Counts::dropped`](super::Counts::dropped)); one whose queue is not gets all broadcasts of this turn. The turn
     /// ends with the next [`poll_action`](Socket::poll_action), direct send, or newly connected peer.
     pub fn broadcast_except(&mut self, except: Option<PeerId>, message: &Message) {
         self.broadcast_run_except(except, &message.clone().into_run());
