@@ -28,7 +28,7 @@ const MAX_EVENTS: usize = 1_024;
 /// sender's messages is kept.
 ///
 /// A relay holds no socket: it drives a [`Socket<Router>`] that is handed to it, made with
-/// [`RelayOptions::apply`]. So it runs wherever the socket runs, on an [`Engine`](crate::Engine) for instance:
+/// [`RelayOptions::apply`]. So it runs wherever the socket runs, on an `Engine` (feature `net`) for instance:
 ///
 /// 1. hand input to the socket,
 /// 2. call [`drive`](Relay::drive),

@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     /// What happens when a client does not read fast enough and its queue is full
     #[arg(long, value_enum, default_value_t = SlowArgument::Drop)]
     slow: SlowArgument,
-    /// With --slow wait: how long a full client may read nothing before it is disconnected [default: 10]
+    /// With --slow wait: how long a client may stay full, and hold up the others, before it is disconnected [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     patience: Option<Duration>,
     /// How much may be queued for one client, as in 65536, 64KiB or 16MiB
