@@ -22,7 +22,7 @@ pub use error::{Error, Mismatch, Timeout, Violation};
 pub use identity::{Identity, IdentityError};
 #[cfg(feature = "net")]
 pub(crate) use send::ENTRY_OCTETS as QUEUE_ENTRY_OCTETS;
-pub(crate) use send::SendQueue;
+pub(crate) use send::{ENTRY_OCTETS, SendQueue};
 
 use crate::message::Message;
 use crate::time::Instant;

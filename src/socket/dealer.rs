@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::routing::{Admission, Routing};
 use super::{Event, Options, Pattern, PeerId, SendError, Socket};
-use crate::conn::{self, Identity, Mark, SendQueue};
+use crate::conn::{self, ENTRY_OCTETS, Identity, Mark, SendQueue};
 use crate::message::Message;
 use crate::socket::core::Core;
 use crate::socket::rotation::Rotation;
@@ -57,7 +57,7 @@ impl Socket<Dealer> {
             Ok(()) => return Ok(()),
             Err(message) => message,
         };
-        let octets = message.wire_len() as u64;
+        let octets = charge(&message);
         let waiting = self.pattern.waiting.len() as u64;
         if core.living == 0 || !self.pattern.mark.admits(waiting, self.pattern.waiting_octets, 1, octets) {
             self.pattern.refused = true;
@@ -123,7 +123,7 @@ impl Dealer {
     /// Passes on what waits, as far as peers take it.
     fn drain(&mut self, core: &mut Core) {
         while let Some(message) = self.waiting.pop_front() {
-            let octets = message.wire_len() as u64;
+            let octets = charge(&message);
             if let Err(message) = self.pass(core, message) {
                 self.waiting.push_front(message);
                 break;
@@ -135,6 +135,11 @@ impl Dealer {
             core.notices.push_back(Event::Writable { peer: None });
         }
     }
+}
+
+/// What a message counts in the queue of those that wait: as in the queue of a peer.
+fn charge(message: &Message) -> u64 {
+    (message.wire_len() + ENTRY_OCTETS) as u64
 }
 
 impl Routing for Dealer {
@@ -160,7 +165,7 @@ impl Routing for Dealer {
         let kept: Vec<Message> = unsent.into_unsent().collect();
         let lost = all - kept.len() as u64;
         for message in kept.into_iter().rev() {
-            self.waiting_octets += message.wire_len() as u64;
+            self.waiting_octets += charge(&message);
             self.waiting.push_front(message);
         }
         self.drain(core);

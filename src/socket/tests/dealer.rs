@@ -74,6 +74,14 @@ fn without_any_peer_or_at_the_mark_the_message_comes_back_and_one_writable_follo
 }
 
 #[test]
+fn a_flood_of_empty_messages_reaches_the_mark_in_octets_too() {
+    let mut rig = Rig::dealer(Options::new().send_mark(Mark { messages: None, octets: Some(1_000) }));
+    rig.socket.connect(rig.now, "server");
+    let taken = (0..1_000).take_while(|_| rig.send("").is_ok()).count();
+    assert_eq!(taken, 1_000 / 66);
+}
+
+#[test]
 fn what_was_not_begun_goes_over_the_next_connection_before_what_came_later() {
     let mut rig = Rig::dealer(Options::new());
     let peer = rig.server();
