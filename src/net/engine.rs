@@ -289,7 +289,7 @@ impl<P: Pattern> Engine<P> {
     }
 
     /// Stops listening, and closes the socket: what is queued is still sent, for as long as `linger` allows, `None`
-    /// being for ever. [`Event::Closed`] says how many messages were not.
+    /// being for ever. [`Event::Closed`] says how many messages were not. Another call may shorten the linger.
     ///
     /// Go on driving the engine until [`is_closed`](Self::is_closed).
     pub fn close(&mut self, linger: Option<Duration>) {

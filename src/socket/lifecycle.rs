@@ -89,14 +89,15 @@ impl<P: Pattern> Socket<P> {
 
     /// Closes the socket: nothing is accepted or received any more; what is queued is sent, for no longer than
     /// `linger` (`None`: as long as it takes), and for that peers that are gone are still dialled again. The end is
-    /// [`Event::Closed`] with the number of messages that were not sent.
+    /// [`Event::Closed`] with the number of messages that were not sent. Another call may shorten the linger.
     pub fn close(&mut self, now: Instant, linger: Option<Duration>) {
         self.core.tick(now);
-        if self.core.closing.is_some() {
-            return;
+        let deadline = linger.map(|linger| now + linger);
+        if let Some(closing) = &mut self.core.closing {
+            closing.deadline = closing.deadline.into_iter().chain(deadline).min();
+            return self.check_linger(now);
         }
         self.pattern.end_turn(&mut self.core);
-        let deadline = linger.map(|linger| now + linger);
         self.core.closing = Some(Closing { deadline, unsent: 0, settled: false, done: false, told: false });
         self.core.regulate_accepting();
         if linger == Some(Duration::ZERO) {

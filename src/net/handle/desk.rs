@@ -192,7 +192,7 @@ impl<S: Side> Desk<S> {
     pub(super) fn close(&self, linger: Option<Duration>) -> Result<u64, CloseError> {
         let wait = linger.map_or(Wait::Forever, until);
         let mut out = lock(&self.out);
-        if !out.closing && out.end.is_none() {
+        if out.end.is_none() {
             out.closing = true;
             // Behind the messages that were left before, and before none.
             out.orders.push(Box::new(move |engine| {

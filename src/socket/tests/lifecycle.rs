@@ -63,6 +63,23 @@ fn the_linger_ends_a_peer_that_does_not_read() {
 }
 
 #[test]
+fn a_second_close_shortens_the_linger_and_never_prolongs_it() {
+    let mut rig = Rig::router(Options::new());
+    let peer = rig.client("a");
+    rig.limit(peer, 0);
+    rig.send(peer, "never").unwrap();
+    rig.events();
+    rig.socket.close(rig.now, None);
+    rig.pass(100 * SECOND);
+    assert!(!rig.socket.is_closed());
+    rig.socket.close(rig.now, Some(10 * SECOND));
+    rig.socket.close(rig.now, Some(20 * SECOND));
+    rig.socket.close(rig.now, None);
+    rig.pass(10 * SECOND);
+    assert_eq!(rig.events(), ["0 gone: the socket was closed", "closed, 1 unsent"]);
+}
+
+#[test]
 fn while_it_lingers_a_dealer_dials_again_for_what_waits() {
     let mut rig = Rig::dealer(Options::new());
     let peer = rig.server();
