@@ -16,9 +16,7 @@ use crate::wire::SocketType;
 pub struct Dealer {
     /// The connected peers that are not full.
     rotation: Rotation,
-    /// Messages that no connected peer could take, in order.
-    waiting: VecDeque<Message>,
-    waiting_octets: u64,
+    waiting: Waiting,
     mark: Mark,
     /// A message was given back for want of room.
     refused: bool,
@@ -30,8 +28,7 @@ impl Socket<Dealer> {
     /// A DEALER. `seed` feeds the jitter of its re-dialling; any number will do, if not every process uses the same.
     pub fn dealer(options: Options, seed: u64) -> Socket<Dealer> {
         let mark = options.send_mark;
-        let pattern =
-            Dealer { rotation: Rotation::default(), waiting: VecDeque::new(), waiting_octets: 0, mark, refused: false };
+        let pattern = Dealer { rotation: Rotation::default(), waiting: Waiting::default(), mark, refused: false };
         Socket::with(pattern, options, seed)
     }
 
@@ -57,13 +54,11 @@ impl Socket<Dealer> {
             Ok(()) => return Ok(()),
             Err(message) => message,
         };
-        let octets = charge(&message);
-        let waiting = self.pattern.waiting.len() as u64;
-        if core.living == 0 || !self.pattern.mark.admits(waiting, self.pattern.waiting_octets, 1, octets) {
+        let waiting = &self.pattern.waiting;
+        if core.living == 0 || !self.pattern.mark.admits(waiting.len(), waiting.octets, 1, charge(&message)) {
             self.pattern.refused = true;
             return Err(SendError::Full(message));
         }
-        self.pattern.waiting_octets += octets;
         self.pattern.waiting.push_back(message);
         Ok(())
     }
@@ -72,7 +67,6 @@ impl Socket<Dealer> {
     #[cfg(feature = "net")]
     pub(crate) fn send_reserved(&mut self, message: Message) {
         if let Err(message) = self.pattern.offer(&mut self.core, message) {
-            self.pattern.waiting_octets += message.wire_len() as u64;
             self.pattern.waiting.push_back(message);
         }
     }
@@ -86,7 +80,7 @@ impl Socket<Dealer> {
     /// The messages and octets that are not sent: waiting in the socket, and in the queues of all peers.
     #[cfg(feature = "net")]
     pub(crate) fn unsent(&self) -> (u64, u64) {
-        let waiting = (self.pattern.waiting.len() as u64, self.pattern.waiting_octets);
+        let waiting = (self.pattern.waiting.len(), self.pattern.waiting.octets);
         self.peers()
             .filter_map(|peer| self.peer(peer))
             .fold(waiting, |(messages, octets), peer| (messages + peer.counts().queued, octets + peer.queued_octets()))
@@ -94,14 +88,14 @@ impl Socket<Dealer> {
 
     /// The messages that wait for a peer to take them.
     pub fn waiting(&self) -> usize {
-        self.pattern.waiting.len()
+        self.pattern.waiting.messages.len()
     }
 }
 
 impl Dealer {
     /// To the next peer that can take it, unless others wait already.
     fn offer(&mut self, core: &mut Core, message: Message) -> Result<(), Message> {
-        if self.waiting.is_empty() { self.pass(core, message) } else { Err(message) }
+        if self.waiting.messages.is_empty() { self.pass(core, message) } else { Err(message) }
     }
 
     fn pass(&mut self, core: &mut Core, mut message: Message) -> Result<(), Message> {
@@ -123,21 +117,48 @@ impl Dealer {
     /// Passes on what waits, as far as peers take it.
     fn drain(&mut self, core: &mut Core) {
         while let Some(message) = self.waiting.pop_front() {
-            let octets = charge(&message);
             if let Err(message) = self.pass(core, message) {
                 self.waiting.push_front(message);
                 break;
             }
-            self.waiting_octets -= octets;
         }
-        let room = !self.mark.half().is_reached(self.waiting.len() as u64, self.waiting_octets);
+        let room = !self.mark.half().is_reached(self.waiting.len(), self.waiting.octets);
         if room && core::mem::take(&mut self.refused) {
             core.notices.push_back(Event::Writable { peer: None });
         }
     }
 }
 
-/// What a message counts in the queue of those that wait: as in the queue of a peer.
+/// Messages that no connected peer could take, in order.
+#[derive(Debug, Default)]
+struct Waiting {
+    messages: VecDeque<Message>,
+    octets: u64,
+}
+
+impl Waiting {
+    fn push_back(&mut self, message: Message) {
+        self.octets += charge(&message);
+        self.messages.push_back(message);
+    }
+
+    fn push_front(&mut self, message: Message) {
+        self.octets += charge(&message);
+        self.messages.push_front(message);
+    }
+
+    fn pop_front(&mut self) -> Option<Message> {
+        let message = self.messages.pop_front()?;
+        self.octets -= charge(&message);
+        Some(message)
+    }
+
+    fn len(&self) -> u64 {
+        self.messages.len() as u64
+    }
+}
+
+/// What a message counts among those that wait: as in the queue of a peer.
 fn charge(message: &Message) -> u64 {
     (message.wire_len() + ENTRY_OCTETS) as u64
 }
@@ -165,7 +186,6 @@ impl Routing for Dealer {
         let kept: Vec<Message> = unsent.into_unsent().collect();
         let lost = all - kept.len() as u64;
         for message in kept.into_iter().rev() {
-            self.waiting_octets += charge(&message);
             self.waiting.push_front(message);
         }
         self.drain(core);
@@ -184,13 +204,10 @@ impl Routing for Dealer {
     }
 
     fn waiting(&self) -> u64 {
-        self.waiting.len() as u64
+        self.waiting.len()
     }
 
     fn discard_waiting(&mut self) -> u64 {
-        self.waiting_octets = 0;
-        let lost = self.waiting.len() as u64;
-        self.waiting.clear();
-        lost
+        core::mem::take(&mut self.waiting).len()
     }
 }
