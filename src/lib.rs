@@ -28,7 +28,7 @@ pub mod time;
 pub mod wire;
 
 pub use conn::{Heartbeat, Identity, Limits, Mark};
-pub use message::Message;
+pub use message::{Envelope, Message};
 #[cfg(feature = "net")]
 pub use net::{Dealer, Endpoint, Engine, Router};
 pub use relay::{Relay, RelayEvent, RelayOptions, Slow};

@@ -1,11 +1,15 @@
 //! Messages in their wire form: one or more frames, validated once, cheap to clone.
 
+mod envelope;
+
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
+
+pub use envelope::Envelope;
 
 use crate::wire::{Escaped, FrameHeader, FrameKind, MAX_HEADER_OCTETS};
 

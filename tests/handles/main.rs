@@ -5,6 +5,7 @@
 mod support;
 
 mod closing;
+mod libzmq;
 mod peers;
 mod receiving;
 mod sending;

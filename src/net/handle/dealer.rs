@@ -19,12 +19,33 @@ use crate::socket::{self, PeerId, SendError, Socket};
 /// ```
 /// use zmio::{Dealer, Message, Router};
 ///
-/// let dealer = Dealer::bind("tcp://127.0.0.1:0")?;
-/// dealer.close(None)?;
+/// let router = Router::bind("tcp://127.0.0.1:0")?;
+/// let dealer = Dealer::connect(&router.local_endpoints()?[0].to_string())?;
+///
+/// dealer.send(Message::multipart(["MOVE", "3 4"]))?;
+/// let (_, message) = router.recv()?;
+/// assert_eq!(message.frame(0), Some(&b"MOVE"[..]));
+/// assert_eq!(dealer.close(None)?, 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// Clones, threads and the end: as for [`Router`](super::Router).
+///
+/// # Asking a REP
+///
+/// A REP expects an empty frame before the question, the delimiter, and puts it before its answer.
+/// [`Envelope`](crate::Envelope) does that. Unlike a REQ, a DEALER may ask many questions before the first answer comes; REPs
+/// answer each in its turn, but several of them in no order between them.
+///
+/// ```no_run
+/// use zmio::{Dealer, Envelope};
+///
+/// let dealer = Dealer::connect("tcp://localhost:5555")?;
+/// dealer.send(Envelope::new().wrap("6 * 7"))?;
+/// let reply = dealer.recv()?;
+/// let (_, answer) = reply.split_envelope().map_err(|_| "not from a REP")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # What may be lost
 ///

@@ -34,6 +34,25 @@ use crate::socket::{self, Address, Counts, PeerId, SendError, Socket};
 /// Clones share one socket, and any thread may use them. Messages that one thread sends to one peer keep their order.
 /// When several threads receive, each message goes to exactly one of them, in no order between them.
 ///
+/// # Replying to REQ
+///
+/// A REQ puts an empty frame before its question, the delimiter, and expects it before the answer; proxies in between add
+/// addresses before that. [`split_envelope`](Message::split_envelope) takes all this off, and
+/// [`Envelope::wrap`](crate::Envelope::wrap) puts it back:
+///
+/// ```no_run
+/// use zmio::{Message, Router};
+///
+/// let router = Router::bind("tcp://127.0.0.1:5555")?;
+/// for (from, request) in router.iter() {
+///     // A plain DEALER sends no envelope.
+///     let Ok((envelope, question)) = request.split_envelope() else { continue };
+///     // One that is gone gets no answer.
+///     let _ = router.send(&from, envelope.wrap(question));
+/// }
+/// # Ok::<(), zmio::net::OpenError>(())
+/// ```
+///
 /// # The end
 ///
 /// [`close`](Router::close) sends what is queued and says what was not sent. When the last clone is dropped unclosed, the
@@ -105,29 +124,34 @@ impl Router {
         self.handle.local_endpoints()
     }
 
-    /// Sends a message to the peer with this identity, and waits for room in its queue if there is none.
+    /// Sends a message to the peer with this identity, an [`Identity`] or its octets, and waits for room in its queue if there is none.
     ///
     /// # Errors
     ///
     /// With the message: [`NoSuchPeer`](SendError::NoSuchPeer) if no such peer is connected, at once or while waiting;
     /// [`Closing`](SendError::Closing) if the handle is closed. A message that was taken is lost if the connection
     /// ends before it is written; [`HandleEvent`] tells.
-    pub fn send(&self, to: &Identity, message: impl Into<Message>) -> Result<(), SendError> {
-        self.send_within(to, message.into(), Wait::Forever)
+    pub fn send(&self, to: impl AsRef<[u8]>, message: impl Into<Message>) -> Result<(), SendError> {
+        self.send_within(to.as_ref(), message.into(), Wait::Forever)
     }
 
     /// As [`send`](Router::send), but waits no longer than `timeout`: then the message comes back as
     /// [`Full`](SendError::Full).
-    pub fn send_timeout(&self, to: &Identity, message: impl Into<Message>, timeout: Duration) -> Result<(), SendError> {
-        self.send_within(to, message.into(), until(timeout))
+    pub fn send_timeout(
+        &self,
+        to: impl AsRef<[u8]>,
+        message: impl Into<Message>,
+        timeout: Duration,
+    ) -> Result<(), SendError> {
+        self.send_within(to.as_ref(), message.into(), until(timeout))
     }
 
     /// As [`send`](Router::send), but does not wait.
-    pub fn try_send(&self, to: &Identity, message: impl Into<Message>) -> Result<(), SendError> {
-        self.send_within(to, message.into(), Wait::Not)
+    pub fn try_send(&self, to: impl AsRef<[u8]>, message: impl Into<Message>) -> Result<(), SendError> {
+        self.send_within(to.as_ref(), message.into(), Wait::Not)
     }
 
-    fn send_within(&self, to: &Identity, message: Message, wait: Wait) -> Result<(), SendError> {
+    fn send_within(&self, to: &[u8], message: Message, wait: Wait) -> Result<(), SendError> {
         self.handle.desk.send(message, wait, |ledger, message| ledger.reserve(to, message))
     }
 
@@ -257,7 +281,7 @@ impl Load {
 }
 
 impl Ledger {
-    fn reserve(&mut self, to: &Identity, message: Message) -> Result<(To, Message), SendError> {
+    fn reserve(&mut self, to: &[u8], message: Message) -> Result<(To, Message), SendError> {
         let Some(route) = self.routes.get_mut(to) else {
             return Err(SendError::NoSuchPeer(message));
         };
