@@ -269,6 +269,34 @@ fn a_standard_output_that_nobody_reads_does_not_hold_up_the_relay() {
     assert_eq!(wait(&mut child.0), Some(0));
 }
 
+/// Those that are `cargo` are CI's to run; those that are ours are run here, and there are no others.
+#[test]
+fn every_command_of_the_readme_works() {
+    let readme = include_str!("../../README.md");
+    let blocks = readme.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let commands: Vec<&str> = blocks.flat_map(str::lines).collect();
+    let (cargo, own): (Vec<&str>, Vec<&str>) = commands.iter().partition(|line| line.starts_with("cargo "));
+    assert_eq!(
+        cargo,
+        [
+            "cargo run --release --features cli -- demo",
+            "cargo test --all-features",
+            "cargo install --path . --features cli"
+        ]
+    );
+    assert_eq!(own, ["zmio relay", "zmio client tcp://localhost:5557"]);
+    // Its port may be taken here, so that it listens at another one; and the client finds it there by name.
+    let relay = Relay::start(&[]);
+    let mut other = Client::join(relay.endpoint(), b"other");
+    let port = relay.endpoint().rsplit(':').next().unwrap();
+    let mut client = zmio();
+    client.args(["client", &format!("tcp://localhost:{port}")]).stdin(Stdio::piped()).stderr(Stdio::null());
+    let mut client = Guard(client.spawn().unwrap());
+    client.0.stdin.take().unwrap().write_all(b"hello\n").unwrap();
+    assert_eq!(other.receive(), [&b""[..], b"hello"]);
+    assert_eq!(wait(&mut client.0), Some(0));
+}
+
 // ---- running the command
 
 /// The command, or a failure: a test that needs it must not vanish when it is not built.
