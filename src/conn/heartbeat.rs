@@ -77,7 +77,8 @@ impl Liveness {
             return false;
         }
         self.pinged = Some(Heard::Nothing);
-        timers.set(Timer::Silence, now + heartbeat.timeout);
+        // In a pause the time for the answer has not begun to run; the end of the pause moves all of it.
+        timers.set(Timer::Silence, self.paused.unwrap_or(now) + heartbeat.timeout);
         true
     }
 

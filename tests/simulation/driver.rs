@@ -1,0 +1,146 @@
+//! Puts a real socket on the simulated network, as an engine would put it on TCP.
+//!
+//! It keeps to the letter of the contract and to nothing more: it drains outputs late and piecemeal, goes
+//! on after a pause only when told, and writes only after a `Transmit`. So a wake-up that the socket
+//! forgets is a hang here.
+
+mod input;
+mod output;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use zmio::socket::Pattern;
+use zmio::{Instant, PeerId, Socket};
+
+use crate::link::Side;
+use crate::net::{DialId, HostId, LinkId, Net};
+use crate::tap::Tap;
+
+/// The application on top of a socket.
+pub(crate) trait App<P: Pattern> {
+    /// Called once a turn, after its input. Answers when it wants a turn at the latest.
+    fn act(&mut self, net: &mut Net, host: HostId, socket: &mut Socket<P>) -> Option<u64>;
+}
+
+pub(crate) struct Node<P: Pattern, A: App<P>> {
+    pub(crate) driver: Driver<P>,
+    pub(crate) app: A,
+}
+
+impl<P: Pattern, A: App<P>> Node<P, A> {
+    pub(crate) fn turn(&mut self, net: &mut Net) {
+        self.driver.input(net);
+        // Before the application has its turn: a relay that waits for room must see the room that there is.
+        self.driver.carry_out(net);
+        self.driver.backlog += self.driver.unreceived();
+        let next = self.app.act(net, self.driver.host, &mut self.driver.socket);
+        self.driver.round += 1;
+        self.driver.output(net);
+        if let Some(next) = next {
+            net.wake(self.driver.host, next);
+        }
+    }
+}
+
+struct Transport {
+    link: LinkId,
+    side: Side,
+    /// What the socket did not take yet.
+    rest: Vec<u8>,
+    /// Not to be read until the socket says so.
+    paused: bool,
+    /// Between a `Transmit` and the moment when there is nothing left to gather.
+    writing: bool,
+    tap: usize,
+}
+
+/// A transport that the socket is done with.
+struct Closing {
+    link: LinkId,
+    side: Side,
+    last: Vec<u8>,
+    until: u64,
+}
+
+pub(crate) struct Driver<P: Pattern> {
+    pub(crate) host: HostId,
+    pub(crate) socket: Socket<P>,
+    /// Every connection there ever was, in order.
+    pub(crate) taps: Vec<Tap>,
+    /// Counts the turns: what happened in one round may be taken in any order.
+    pub(crate) round: u64,
+    /// Of a hundred chances to be late, how many are used.
+    pub(crate) laziness: u64,
+    /// In the last turn there was at least one call of `poll_action`, which is what ends a turn of broadcasts.
+    pub(crate) ended_turn: bool,
+    /// The octets that lay ready for the application in each turn since the last that was ended, summed up.
+    pub(crate) backlog: u64,
+    transports: BTreeMap<PeerId, Transport>,
+    dials: BTreeMap<PeerId, DialId>,
+    aborted: Vec<DialId>,
+    closing: Vec<Closing>,
+    stale: Vec<PeerId>,
+    accepting: bool,
+    /// Another turn is due soon, since something was left for later.
+    stirred: bool,
+    /// After the last turn nothing was left for later.
+    pub(crate) rests: bool,
+}
+
+impl<P: Pattern> Driver<P> {
+    pub(crate) fn new(net: &mut Net, host: HostId, socket: Socket<P>) -> Self {
+        net.wake(host, 0);
+        Self {
+            host,
+            socket,
+            taps: Vec::new(),
+            round: 0,
+            laziness: net.rng.pick(&[0, 10, 40]),
+            ended_turn: false,
+            backlog: 0,
+            transports: BTreeMap::new(),
+            dials: BTreeMap::new(),
+            aborted: Vec::new(),
+            closing: Vec::new(),
+            stale: Vec::new(),
+            accepting: true,
+            stirred: false,
+            rests: false,
+        }
+    }
+
+    pub(crate) fn is_accepting(&self) -> bool {
+        self.accepting
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.transports.len()
+    }
+
+    /// Octets that the application has not taken, of peers that are gone too.
+    fn unreceived(&self) -> u64 {
+        let peers: BTreeSet<PeerId> = self.taps.iter().map(|tap| tap.peer).collect();
+        peers.into_iter().filter_map(|peer| self.socket.peer(peer)).map(|peer| peer.unreceived_octets()).sum()
+    }
+
+    /// Asserts that nothing deliverable is left behind: no wake-up was lost.
+    pub(crate) fn assert_idle(&self, net: &Net) {
+        assert!(self.dials.is_empty(), "a dial is still under way");
+        for (peer, transport) in &self.transports {
+            let mut slices: [&[u8]; 1] = [&[]];
+            let left = self.socket.gather(*peer, &mut slices);
+            if net.is_writable(transport.link, transport.side) {
+                assert!(self.taps[transport.tap].output_is_whole(), "{peer:?} was left in the middle of a message");
+                assert_eq!(left, 0, "{peer:?} has output that nobody was told to write");
+            }
+            let unread = net.unread(transport.link, transport.side) + transport.rest.len();
+            let paused = transport.paused;
+            assert_eq!(unread, 0, "{peer:?} has input that nobody reads (paused: {paused})");
+        }
+    }
+}
+
+/// A deadline in whole microseconds, never before it.
+pub(crate) fn micros(at: Instant) -> u64 {
+    at.since_epoch().as_nanos().div_ceil(1000) as u64
+}

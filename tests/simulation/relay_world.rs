@@ -1,0 +1,238 @@
+//! A whole relay with its clients, in one process and no socket.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use zmio::socket::{Counts, Dealer, Router};
+use zmio::{Cause, Mark, Options, PeerId, Relay, RelayEvent, RelayOptions, Slow, Socket};
+
+use crate::dealer::{DealerApp, DealerNode};
+use crate::driver::{App, Driver, Node, micros};
+use crate::link::Climate;
+use crate::net::{HostId, Net};
+use crate::raw::{Plan, Raw};
+use crate::rng::Rng;
+
+pub(crate) const TARGET: &str = "sim://relay";
+const SECOND: u64 = 1_000_000;
+
+/// More turns than this in one run are a loop.
+const MOST_TURNS: u64 = 300_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Policy {
+    Drop,
+    Wait,
+    Disconnect,
+}
+
+impl Policy {
+    fn slow(self) -> Slow {
+        match self {
+            Self::Drop => Slow::Drop,
+            Self::Wait => Slow::Wait { patience: Duration::from_secs(5) },
+            Self::Disconnect => Slow::Disconnect,
+        }
+    }
+}
+
+pub(crate) struct RelayApp {
+    pub(crate) relay: Relay,
+    pub(crate) joined: BTreeSet<PeerId>,
+    pub(crate) left: BTreeMap<PeerId, Counts>,
+    /// Why clients left, in order.
+    pub(crate) causes: Vec<Cause>,
+}
+
+impl App<Router> for RelayApp {
+    fn act(&mut self, net: &mut Net, host: HostId, socket: &mut Socket<Router>) -> Option<u64> {
+        self.relay.drive(net.instant(), socket);
+        while let Some(event) = self.relay.poll_event() {
+            match event {
+                RelayEvent::Joined { peer, .. } => {
+                    net.trace(host, "joined", peer.index() as u64, 0);
+                    assert!(!self.left.contains_key(&peer), "{peer:?} came back from the dead");
+                    assert!(self.joined.insert(peer), "{peer:?} joined twice");
+                }
+                RelayEvent::Left(gone) => {
+                    net.trace(host, "left", gone.peer.index() as u64, gone.counts.sent);
+                    assert!(self.joined.remove(&gone.peer), "{:?} left without having joined", gone.peer);
+                    self.left.insert(gone.peer, gone.counts);
+                    self.causes.push(gone.cause);
+                }
+                _ => {}
+            }
+        }
+        self.relay.poll_timeout().map(micros)
+    }
+}
+
+pub(crate) enum Client {
+    Raw(Raw),
+    Dealer(Box<DealerNode>),
+}
+
+impl Client {
+    fn turn(&mut self, net: &mut Net) {
+        match self {
+            Self::Raw(raw) => raw.turn(net),
+            Self::Dealer(node) => node.turn(net),
+        }
+    }
+
+    fn leave(&mut self, net: &mut Net) {
+        match self {
+            Self::Raw(raw) => raw.leave(net),
+            Self::Dealer(node) => {
+                node.driver.socket.close(net.instant(), Some(Duration::ZERO));
+                net.wake(node.driver.host, 0);
+            }
+        }
+    }
+}
+
+pub(crate) struct RelayWorld {
+    pub(crate) net: Net,
+    pub(crate) policy: Policy,
+    mark: u64,
+    queues: BTreeMap<PeerId, u64>,
+    pub(crate) relay: Node<Router, RelayApp>,
+    pub(crate) clients: Vec<Client>,
+    turns: u64,
+}
+
+impl RelayWorld {
+    /// A relay that keeps at most `mark` octets for a client, and no client yet.
+    pub(crate) fn new(seed: u64, climate: Climate, policy: Policy, mark: u64, options: Options, receive: Mark) -> Self {
+        let mut net = Net::new(seed, climate);
+        let relay_options = RelayOptions::new().slow(policy.slow()).mark_octets(mark);
+        let socket = Socket::router(relay_options.apply(options).receive_mark(receive), seed);
+        let app = RelayApp {
+            relay: Relay::new(relay_options),
+            joined: BTreeSet::new(),
+            left: BTreeMap::new(),
+            causes: Vec::new(),
+        };
+        let driver = Driver::new(&mut net, 0, socket);
+        net.listen(TARGET, 0);
+        Self { net, policy, mark, queues: BTreeMap::new(), relay: Node { driver, app }, clients: Vec::new(), turns: 0 }
+    }
+
+    /// Everything about it follows from the seed.
+    pub(crate) fn random(seed: u64, policy: Policy) -> Self {
+        let mut rng = Rng::new(seed);
+        let crowd = rng.pick(&[3, 5, 8, 20]);
+        let clients = rng.within((2, crowd));
+        // What many say to many through the eye of a needle takes too long.
+        let narrow: &[u64] = if clients > 5 { &[600, 20_000] } else { &[4, 60, 600, 20_000] };
+        let climate = Climate {
+            cuts: rng.pick(&[0, 0, 20, 60]),
+            refusals: rng.pick(&[0, 0, 20]),
+            stalls: rng.pick(&[0, 5, 50]),
+            stall: rng.pick(&[10_000, 2 * SECOND]),
+            narrow: rng.pick(narrow),
+        };
+        let mark = rng.pick(&[1, 500, 5_000, 1_000_000]);
+        let receive = Mark { messages: rng.pick(&[Some(1), Some(10), None]), octets: rng.pick(&[Some(500), None]) };
+        let most = rng.within((1, clients)) as usize;
+        let options = Options::new().max_peers(rng.percent(15).then_some(most));
+        let mut world = Self::new(seed, climate, policy, mark, options, receive);
+        for _ in 0..clients {
+            if rng.percent(30) {
+                world.add_dealer(&mut rng);
+                continue;
+            }
+            let mut plan = Plan::random(TARGET, &mut rng);
+            if clients > 8 {
+                plan.messages = plan.messages.min(3);
+            }
+            if rng.percent(10) {
+                plan.identity = vec![b'A' + rng.below(4) as u8];
+            }
+            world.add_raw(plan);
+        }
+        world
+    }
+
+    pub(crate) fn add_raw(&mut self, plan: Plan) {
+        let host = self.clients.len() + 1;
+        self.clients.push(Client::Raw(Raw::new(&mut self.net, host, plan)));
+    }
+
+    fn add_dealer(&mut self, rng: &mut Rng) {
+        let host = self.clients.len() + 1;
+        let mark = |rng: &mut Rng| Mark {
+            messages: rng.pick(&[Some(1), Some(5), None]),
+            octets: rng.pick(&[Some(300), None]),
+        };
+        let options = Options::new().send_mark(mark(rng)).receive_mark(mark(rng));
+        let mut socket: Socket<Dealer> = Socket::dealer(options, rng.next());
+        socket.connect(self.net.instant(), TARGET);
+        let app = DealerApp::new(
+            &mut self.net,
+            (host as u32) << 16,
+            rng.pick(&[0, 3, 12]),
+            rng.pick(&[(0, 0), (10, 50_000)]),
+        );
+        let driver = Driver::new(&mut self.net, host, socket);
+        self.clients.push(Client::Dealer(Box::new(Node { driver, app })));
+    }
+
+    pub(crate) fn run_for(&mut self, micros: u64) {
+        let until = self.net.now + micros;
+        while let Some(host) = self.net.next_turn(until) {
+            self.turns += 1;
+            assert!(self.turns < MOST_TURNS, "the hosts keep each other busy for ever, {host} at last");
+            match host {
+                0 => {
+                    self.relay.turn(&mut self.net);
+                    self.check_queues();
+                    self.check_wakefulness();
+                }
+                client => self.clients[client - 1].turn(&mut self.net),
+            }
+        }
+        self.net.now = until;
+    }
+
+    /// A queue at its mark takes nothing, and one that is not takes what one turn brings.
+    fn check_queues(&mut self) {
+        let driver = &mut self.relay.driver;
+        if !driver.ended_turn {
+            return;
+        }
+        // Each piece counts a little more than it has.
+        let most = self.mark + std::mem::take(&mut driver.backlog) + 1024;
+        let before = std::mem::take(&mut self.queues);
+        for peer in driver.socket.peers() {
+            let queued = driver.socket.peer(peer).map_or(0, |peer| peer.queued_octets());
+            let most = before.get(&peer).copied().unwrap_or(0).max(most);
+            assert!(queued <= most, "{queued} octets wait for {peer:?}, more than {most}");
+            self.queues.insert(peer, queued);
+        }
+    }
+
+    /// A relay does not rest while messages wait for it, unless a client is full.
+    fn check_wakefulness(&mut self) {
+        let Node { driver, app } = &mut self.relay;
+        let woken = app.relay.poll_timeout().is_some_and(|due| due <= self.net.instant());
+        if driver.rests && driver.ended_turn && driver.socket.has_events() && !woken {
+            let full: Vec<PeerId> = driver.socket.full_peers().collect();
+            let waits = full.iter().any(|&peer| driver.socket.peer(peer).is_some_and(|peer| peer.is_connected()));
+            assert!(waits, "the relay waits for nobody");
+        }
+    }
+
+    /// Rough weather, then fair, until all is quiet; the oracle; then all leave.
+    pub(crate) fn live(&mut self) {
+        self.run_for(4 * SECOND);
+        self.net.climate = Climate { narrow: self.net.climate.narrow, ..Climate::FAIR };
+        self.run_for(90 * SECOND);
+        crate::relay_oracle::check(self);
+        for client in &mut self.clients {
+            client.leave(&mut self.net);
+        }
+        self.run_for(90 * SECOND);
+        crate::relay_oracle::check_empty(self);
+    }
+}
