@@ -69,22 +69,6 @@ impl Entry {
         one.into_iter().chain(many.iter().map(|piece| &piece[..]))
     }
 
-    /// How many of its messages end at `end` or before.
-    fn messages_until(&self, end: usize) -> u32 {
-        let mut rest = match &self.body {
-            Body::Message(_) => return 0,
-            Body::Packed(octets) => &octets[..],
-            Body::Block(octets, _) => &octets[..],
-        };
-        rest = rest.get(..end).unwrap_or(rest);
-        let mut messages = 0;
-        while let Some((octets, _)) = first_message(rest) {
-            rest = rest.get(octets..).unwrap_or_default();
-            messages += 1;
-        }
-        messages
-    }
-
     /// The whole messages that begin at `from` or later.
     fn messages_from(self, from: usize) -> Vec<Message> {
         let mut rest = match self.body {
@@ -289,16 +273,6 @@ impl SendQueue {
     /// The messages that are not written whole; those of an entry count until all of it is.
     pub(crate) fn messages(&self) -> u64 {
         self.messages
-    }
-
-    /// At the end of a connection: those messages of a begun entry that were written whole count as sent.
-    pub(crate) fn settle(&mut self) {
-        if let Some(front) = self.entries.front_mut() {
-            let whole = front.messages_until(self.front_sent);
-            front.messages -= whole;
-            self.messages -= u64::from(whole);
-            self.messages_sent += u64::from(whole);
-        }
     }
 
     pub(crate) fn messages_sent(&self) -> u64 {

@@ -20,6 +20,11 @@ use crate::tap::Tap;
 pub(crate) trait App<P: Pattern> {
     /// Called once a turn, after its input. Answers when it wants a turn at the latest.
     fn act(&mut self, net: &mut Net, host: HostId, socket: &mut Socket<P>) -> Option<u64>;
+
+    /// Asked once a turn, after its output: when it wants a turn at the latest.
+    fn due(&self, _socket: &Socket<P>) -> Option<u64> {
+        None
+    }
 }
 
 pub(crate) struct Node<P: Pattern, A: App<P>> {
@@ -30,14 +35,12 @@ pub(crate) struct Node<P: Pattern, A: App<P>> {
 impl<P: Pattern, A: App<P>> Node<P, A> {
     pub(crate) fn turn(&mut self, net: &mut Net) {
         self.driver.input(net);
-        // Before the application has its turn: a relay that waits for room must see the room that there is.
-        self.driver.carry_out(net);
         self.driver.backlog += self.driver.unreceived();
         let next = self.app.act(net, self.driver.host, &mut self.driver.socket);
         self.driver.round += 1;
         self.driver.output(net);
-        if let Some(next) = next {
-            net.wake(self.driver.host, next);
+        for next in next.into_iter().chain(self.app.due(&self.driver.socket)) {
+            net.wake(self.driver.host, next.max(net.now));
         }
     }
 }

@@ -57,7 +57,7 @@ pub(crate) fn check_empty(world: &RelayWorld) {
     assert_eq!(remembered, 0, "the socket remembers peers that are gone");
     assert!(world.relay.app.joined.is_empty(), "someone was never said to have left");
     assert_eq!(driver.socket.poll_timeout(), None, "a timer is left");
-    assert_eq!(world.relay.app.relay.poll_timeout(), None, "a patience is left");
+    assert_eq!(world.relay.app.relay.poll_timeout(&driver.socket), None, "a patience is left");
 }
 
 /// No message was taken twice, not even from a dealer that lost its connection.

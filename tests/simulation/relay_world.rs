@@ -63,7 +63,11 @@ impl App<Router> for RelayApp {
                 _ => {}
             }
         }
-        self.relay.poll_timeout().map(micros)
+        None
+    }
+
+    fn due(&self, socket: &Socket<Router>) -> Option<u64> {
+        self.relay.poll_timeout(socket).map(micros)
     }
 }
 
@@ -215,7 +219,7 @@ impl RelayWorld {
     /// A relay does not rest while messages wait for it, unless a client is full.
     fn check_wakefulness(&mut self) {
         let Node { driver, app } = &mut self.relay;
-        let woken = app.relay.poll_timeout().is_some_and(|due| due <= self.net.instant());
+        let woken = app.relay.poll_timeout(&driver.socket).is_some_and(|due| due <= self.net.instant());
         if driver.rests && driver.ended_turn && driver.socket.has_events() && !woken {
             let full: Vec<PeerId> = driver.socket.full_peers().collect();
             let waits = full.iter().any(|&peer| driver.socket.peer(peer).is_some_and(|peer| peer.is_connected()));
