@@ -67,6 +67,7 @@ fn every_call_after_the_close_is_an_error() {
     assert_eq!(router.recv(), Err(RecvError::Closed));
     assert_eq!(router.try_recv(), Err(RecvError::Closed));
     assert_eq!(router.recv_timeout(PATIENCE), Err(RecvError::Closed));
+    router.events().for_each(drop);
     assert!(matches!(router.event_timeout(PATIENCE), Err(RecvError::Closed)));
     for refused in [
         router.listen("tcp://127.0.0.1:0").map(drop),
