@@ -142,6 +142,18 @@ fn a_close_lingers_until_a_slow_peer_has_read() {
 }
 
 #[test]
+fn a_second_close_may_shorten_the_linger_of_the_first() {
+    let router = router_with(Options::new().send_mark(mark(4)));
+    let _stuck = Raw::connect(&at(&router)).handshake("DEALER", b"stuck");
+    let to = connected(&router);
+    fill_peer(&router, &to, 4);
+    let patient = router.clone();
+    let closing = call(move || patient.close(None));
+    assert_eq!(router.close(Some(Duration::ZERO)), Ok(4));
+    assert_eq!(closing.returns(), Ok(4));
+}
+
+#[test]
 fn a_drop_sends_what_is_queued_within_the_linger() {
     let router = router();
     for _ in 0..10 {
