@@ -67,6 +67,7 @@ fn every_call_after_the_close_is_an_error() {
     assert_eq!(router.recv(), Err(RecvError::Closed));
     assert_eq!(router.try_recv(), Err(RecvError::Closed));
     assert_eq!(router.recv_timeout(PATIENCE), Err(RecvError::Closed));
+    router.events().for_each(drop);
     assert!(matches!(router.event_timeout(PATIENCE), Err(RecvError::Closed)));
     for refused in [
         router.listen("tcp://127.0.0.1:0").map(drop),
@@ -138,6 +139,18 @@ fn a_close_lingers_until_a_slow_peer_has_read() {
     assert!(slow.read_to_end().is_empty());
     drop(slow);
     assert_eq!(closing.returns(), Ok(0));
+}
+
+#[test]
+fn a_second_close_may_shorten_the_linger_of_the_first() {
+    let router = router_with(Options::new().send_mark(mark(4)));
+    let _stuck = Raw::connect(&at(&router)).handshake("DEALER", b"stuck");
+    let to = connected(&router);
+    fill_peer(&router, &to, 4);
+    let patient = router.clone();
+    let closing = call(move || patient.close(None));
+    assert_eq!(router.close(Some(Duration::ZERO)), Ok(4));
+    assert_eq!(closing.returns(), Ok(4));
 }
 
 #[test]

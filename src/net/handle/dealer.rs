@@ -175,9 +175,7 @@ impl Dealer {
 
     /// Closes the socket for all clones: receives no more, sends what is queued for no longer than `linger`
     /// (`None`: as long as it takes), and returns how many messages were not sent. Blocks until then, and no longer than
-    /// `linger`. Whoever closes it again waits for the same end.
-    ///
-    /// A broadcast counts once for each peer that it was queued for.
+    /// `linger`. Another call waits for the same end, and may shorten the linger.
     ///
     /// # Errors
     ///

@@ -210,7 +210,7 @@ impl Router {
 
     /// Closes the socket for all clones: listens and receives no more, sends what is queued for no longer than `linger`
     /// (`None`: as long as it takes), and returns how many messages were not sent. Blocks until then, and no longer than
-    /// `linger`. Whoever closes it again waits for the same end.
+    /// `linger`. Another call waits for the same end, and may shorten the linger.
     ///
     /// A broadcast counts once for each peer that it was queued for.
     ///
