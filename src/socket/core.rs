@@ -12,6 +12,7 @@ use crate::socket::deadlines::Deadlines;
 use crate::socket::fanout::Fanout;
 use crate::socket::link::{Link, LinkState};
 use crate::socket::peers::{Peers, Slot};
+use crate::socket::runs::Runs;
 use crate::socket::{Action, Address, Cause, Event, Options, PeerId, SendError};
 use crate::time::Instant;
 use crate::wire::SocketType;
@@ -25,6 +26,7 @@ pub struct Core {
     pub(crate) config: Arc<Config>,
     pub(crate) peers: Peers,
     pub(crate) rng: Rng,
+    pub(crate) runs: Runs,
     /// Peers with something in their inbox, in the order in which they have their turn.
     fair: VecDeque<PeerId>,
     /// What concerns no peer alone, or must not wait for a turn.
@@ -71,6 +73,7 @@ impl Core {
             options,
             peers: Peers::default(),
             rng: Rng::new(seed),
+            runs: Runs::default(),
             fair: VecDeque::new(),
             notices: VecDeque::new(),
             actions: VecDeque::new(),

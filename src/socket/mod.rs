@@ -12,6 +12,7 @@ mod options;
 mod peers;
 mod rotation;
 mod router;
+mod runs;
 
 use alloc::boxed::Box;
 
@@ -250,10 +251,15 @@ impl<P: Pattern> Socket<P> {
         let Some(slot) = self.core.peers.get_mut(peer) else {
             return;
         };
+        let deliver_runs = self.core.options.deliver_runs;
         match event {
             conn::Event::Run(run) => {
                 slot.counts.received += u64::from(run.messages());
-                slot.inbox.push_run(run.to_run());
+                let run = match deliver_runs {
+                    true => self.core.runs.hold(run.octets(), run.messages()),
+                    false => run.to_run(),
+                };
+                slot.inbox.push_run(run);
             }
             conn::Event::Message(message) => {
                 slot.counts.received += 1;

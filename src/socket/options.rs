@@ -173,6 +173,8 @@ impl Options {
 
     /// Deliver [`Event::Run`](super::Event::Run) instead of [`Event::Message`](super::Event::Message): for a proxy that
     /// forwards what comes without looking at each message. Default no.
+    ///
+    /// Runs share memory that is used again when they are dropped. One that is kept may hold on to 1 MiB.
     #[must_use]
     pub fn deliver_runs(mut self, runs: bool) -> Options {
         self.deliver_runs = runs;
