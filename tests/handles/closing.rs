@@ -31,8 +31,8 @@ fn a_close_ends_every_call_that_waits() {
         on(|router| router.recv_timeout(PATIENCE * 9) == Err(RecvError::Closed)),
         on(|router| router.iter().count() == 0),
         on(|router| matches!(router.event_timeout(PATIENCE * 9), Err(RecvError::Closed) | Ok(_))),
-        on(|router| matches!(router.send(&crate::id("stuck"), "x"), Err(SendError::Closing(_)))),
-        on(|router| matches!(router.send_timeout(&crate::id("stuck"), "x", PATIENCE * 9), Err(SendError::Closing(_)))),
+        on(|router| matches!(router.send("stuck", "x"), Err(SendError::Closing(_)))),
+        on(|router| matches!(router.send_timeout("stuck", "x", PATIENCE * 9), Err(SendError::Closing(_)))),
         on(|router| router.close(Some(Duration::from_millis(50))).is_ok()),
     ];
     assert_eq!(router.close(Some(Duration::from_millis(50))), Ok(4));

@@ -62,7 +62,7 @@ fn a_million_messages_from_our_router_reach_a_libzmq_dealer_in_order() {
     let libzmq = Libzmq::dealer().named(b"libzmq");
     libzmq.connect(&at(&router));
     connected(&router);
-    let sending = call(move || (0..MILLION).try_for_each(|n| router.send(&id("libzmq"), numbered(n))));
+    let sending = call(move || (0..MILLION).try_for_each(|n| router.send("libzmq", numbered(n))));
     numbers(|| zmq_number(&libzmq));
     sending.returns().expect("all is sent");
 }
@@ -164,7 +164,7 @@ fn a_router_goes_on_sending_to_a_libzmq_dealer_that_comes_back() {
         let libzmq = Libzmq::dealer().named(b"again");
         libzmq.connect(&at(&router));
         let end = Instant::now() + PATIENCE;
-        while router.try_send(&id("again"), numbered(round)).is_err() {
+        while router.try_send("again", numbered(round)).is_err() {
             // Until its new connection is made, and the old one is gone.
             assert!(Instant::now() < end, "it does not come back");
             let _ = router.event_timeout(Duration::from_millis(10));

@@ -33,7 +33,7 @@ fn peers_are_listed_with_what_they_sent_and_got() {
     let dealer = dealer_with(&router, Options::new().identity(id("counted")));
     (0..5).for_each(|n| dealer.send(numbered(n)).expect("it is open"));
     (0..5).for_each(|_| drop(router.recv_timeout(PATIENCE).expect("each comes")));
-    (0..3).for_each(|n| router.send(&id("counted"), numbered(n)).expect("it is there"));
+    (0..3).for_each(|n| router.send("counted", numbered(n)).expect("it is there"));
     (0..3).for_each(|_| drop(dealer.recv_timeout(PATIENCE).expect("each comes")));
     let peers = router.peers().expect("it is open");
     let [peer] = &peers[..] else { panic!("one peer: {peers:?}") };
@@ -49,7 +49,7 @@ fn a_disconnect_tells_its_cause() {
         _ => None,
     });
     router.disconnect(peer).expect("it is open");
-    assert!(matches!(router.try_send(&id("unwanted"), "x"), Err(SendError::NoSuchPeer(_))));
+    assert!(matches!(router.try_send("unwanted", "x"), Err(SendError::NoSuchPeer(_))));
     let cause = event(&router, |event| match event {
         HandleEvent::Socket(Event::Disconnected(gone)) => Some(gone.cause.clone()),
         _ => None,
@@ -147,10 +147,10 @@ fn a_router_that_dials_knows_its_peer_again_after_a_restart() {
             Dealer::open(HandleOptions::new().socket(Options::new().identity(id("server")))).expect("a thread");
         dealer.listen(&endpoint).expect("the port is free again");
         assert_eq!(connected(&router), id("server"));
-        router.try_send(&id("server"), numbered(n)).expect("it is there");
+        router.try_send("server", numbered(n)).expect("it is there");
         assert_eq!(number(&dealer.recv_timeout(PATIENCE).expect("it comes")), n);
         drop(dealer);
         assert_eq!(disconnected(&router), id("server"));
-        assert!(matches!(router.try_send(&id("server"), "x"), Err(SendError::NoSuchPeer(_))));
+        assert!(matches!(router.try_send("server", "x"), Err(SendError::NoSuchPeer(_))));
     }
 }

@@ -71,8 +71,8 @@ fn a_full_peer_does_not_hold_up_another() {
 #[test]
 fn nobody_by_that_name_gives_the_message_back() {
     let router = router();
-    assert_eq!(router.send(&id("nobody"), "hello"), Err(SendError::NoSuchPeer("hello".into())));
-    assert_eq!(router.try_send(&id("nobody"), "hello"), Err(SendError::NoSuchPeer("hello".into())));
+    assert_eq!(router.send("nobody", "hello"), Err(SendError::NoSuchPeer("hello".into())));
+    assert_eq!(router.try_send("nobody", "hello"), Err(SendError::NoSuchPeer("hello".into())));
 }
 
 #[test]
