@@ -157,7 +157,8 @@ fn a_second_close_may_shorten_the_linger_of_the_first() {
 fn a_drop_sends_what_is_queued_within_the_linger() {
     let router = router();
     for _ in 0..10 {
-        let dealer = dealer(&router);
+        let dealer = Dealer::open(HandleOptions::new().linger(PATIENCE)).expect("a thread");
+        dealer.dial(&at(&router)).expect("an endpoint");
         (0..500).for_each(|n| dealer.send(numbered(n)).expect("it is open"));
         drop(dealer);
         for n in 0..500 {
