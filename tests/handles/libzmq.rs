@@ -10,7 +10,7 @@ use zmio::{Dealer, Envelope, Message, Options};
 
 use crate::support::PATIENCE;
 use crate::support::libzmq::Libzmq;
-use crate::{at, call, connected, fill, id, large, mark, number, numbered, router};
+use crate::{at, call, connected, fill, large, mark, number, numbered, router};
 
 const MILLION: u32 = 1_000_000;
 

@@ -103,7 +103,7 @@ fn a_peer_that_is_listed_or_announced_can_be_sent_to_at_once() {
     let router = router();
     for n in 0..25 {
         let one = dealer(&router);
-        router.try_send(&connected(&router), numbered(n)).expect("it was announced");
+        router.try_send(connected(&router), numbered(n)).expect("it was announced");
         assert_eq!(number(&one.recv_timeout(PATIENCE).expect("it comes")), n);
         drop(one);
         crate::disconnected(&router);
