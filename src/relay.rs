@@ -50,8 +50,6 @@ pub struct Relay {
     due: Option<Instant>,
     /// How far the socket had come with writing when it was decided to wait.
     progress: u64,
-    /// Of the clients that have left.
-    left: Counts,
 }
 
 /// What to do with a client whose queue is full.
@@ -146,14 +144,7 @@ impl RelayOptions {
 impl Relay {
     /// A relay without clients.
     pub fn new(options: RelayOptions) -> Relay {
-        Relay {
-            options,
-            events: VecDeque::new(),
-            full_since: BTreeMap::new(),
-            due: None,
-            progress: 0,
-            left: Counts::default(),
-        }
+        Relay { options, events: VecDeque::new(), full_since: BTreeMap::new(), due: None, progress: 0 }
     }
 
     /// Passes on what has come in. To be called in every turn of the loop, before the socket's actions are done, and at
@@ -178,10 +169,7 @@ impl Relay {
                     continue;
                 }
                 Event::Connected { peer, info } => RelayEvent::Joined { peer, info },
-                Event::Disconnected(gone) => {
-                    self.left += Counts { queued: 0, ..gone.counts };
-                    RelayEvent::Left(gone)
-                }
+                Event::Disconnected(gone) => RelayEvent::Left(gone),
                 Event::Rejected(rejected) => RelayEvent::Rejected(rejected),
                 Event::AcceptFailed { reason } => RelayEvent::AcceptFailed { reason },
                 Event::Closed { unsent } => RelayEvent::Closed { unsent },
@@ -236,14 +224,6 @@ impl Relay {
     /// The clients that are connected, with their counts.
     pub fn clients<'a>(&self, socket: &'a Socket<Router>) -> impl Iterator<Item = (PeerId, Counts)> + use<'a> {
         socket.peers().filter_map(move |peer| Some((peer, socket.peer(peer)?.counts())))
-    }
-
-    /// The sum over all clients, present and past.
-    pub fn totals(&self, socket: &Socket<Router>) -> Counts {
-        // One that has gone, and whose end was not taken yet, is neither among the clients nor among those who left.
-        let mut totals = self.left;
-        totals += socket.counts();
-        totals
     }
 
     /// The options that it was made with.

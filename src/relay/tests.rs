@@ -123,7 +123,7 @@ fn a_full_client_loses_only_its_own_copy() {
     let counts = room.rig.socket.peer(slow).unwrap().counts();
     assert_eq!((counts.queued, counts.dropped), (2, 8));
     assert!(room.rig.socket.peer(slow).unwrap().is_connected());
-    assert_eq!(room.relay.totals(&room.rig.socket).dropped, 8);
+    assert_eq!(room.rig.socket.totals().dropped, 8);
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn waiting_loses_nothing_even_if_a_turn_passes_what_all_may_hold_back() {
     let at_slow = room.rig.written(slow);
     assert_eq!(at_slow.len(), room.rig.written(b).len());
     assert!(at_slow.len() >= sent * message.len());
-    assert_eq!(room.relay.totals(&room.rig.socket).dropped, 0);
+    assert_eq!(room.rig.socket.totals().dropped, 0);
 }
 
 #[test]
@@ -208,13 +208,13 @@ fn the_totals_count_a_client_that_is_gone_before_the_relay_has_heard_of_it() {
     let mut room = Room::new(RelayOptions::new(), Options::new());
     let [a, b] = ["a", "b"].map(|identity| room.join(identity));
     room.says(a, "one");
-    let before = room.relay.totals(&room.rig.socket);
+    let before = room.rig.socket.totals();
     assert_eq!((before.received, before.sent), (1, 1));
     for gone in [a, b] {
         let now = room.rig.now;
         room.rig.socket.handle_closed(now, gone, crate::socket::Closed::Eof);
-        assert_eq!(room.relay.totals(&room.rig.socket), before);
+        assert_eq!(room.rig.socket.totals(), before);
     }
     room.turn();
-    assert_eq!(room.relay.totals(&room.rig.socket), before);
+    assert_eq!(room.rig.socket.totals(), before);
 }

@@ -13,7 +13,7 @@ use crate::socket::fanout::Fanout;
 use crate::socket::link::{Link, LinkState};
 use crate::socket::peers::{Peers, Slot};
 use crate::socket::runs::Runs;
-use crate::socket::{Action, Address, Cause, Event, Options, PeerId, SendError};
+use crate::socket::{Action, Address, Cause, Counts, Event, Options, PeerId, SendError};
 use crate::time::Instant;
 use crate::wire::SocketType;
 
@@ -50,6 +50,8 @@ pub struct Core {
     pub(crate) now: Instant,
     /// How often something has left a send queue.
     pub(crate) progress: u64,
+    /// What went to peers that are gone, and came from them.
+    pub(crate) gone: Counts,
 }
 
 /// The socket is being closed.
@@ -88,6 +90,7 @@ impl Core {
             closing: None,
             now: Instant::ZERO,
             progress: 0,
+            gone: Counts::default(),
         }
     }
 
@@ -415,6 +418,9 @@ impl Core {
 
     /// A peer has come to its end, and all that came from it is read.
     pub(crate) fn forget(&mut self, peer: PeerId) {
+        if let Some(slot) = self.peers.get(peer) {
+            self.gone += slot.counts();
+        }
         self.peers.remove(peer);
         self.regulate_accepting();
     }

@@ -418,13 +418,6 @@ impl<P: Pattern> Socket<P> {
         self.core.peers.connected().iter().copied()
     }
 
-    /// The sum over all peers whose last event was not taken.
-    pub(crate) fn counts(&self) -> Counts {
-        let mut sum = Counts::default();
-        self.core.peers.slots().for_each(|slot| sum += slot.counts());
-        sum
-    }
-
     /// A number that changes whenever something was written, or need not be written any more.
     pub(crate) fn progress(&self) -> u64 {
         self.core.progress
@@ -440,6 +433,13 @@ impl<P: Pattern> Socket<P> {
     /// come; one that was not read below a higher mark is read as soon as something of it is received.
     pub fn set_receive_mark(&mut self, mark: Mark) {
         self.core.options.receive_mark = mark;
+    }
+
+    /// What went to all peers together and came from them, those that are gone included.
+    pub fn totals(&self) -> Counts {
+        let mut totals = self.core.gone;
+        self.core.peers.slots().for_each(|slot| totals += slot.counts());
+        totals
     }
 
     /// The options that it was made with.
@@ -475,7 +475,7 @@ impl<'a> Peer<'a> {
         self.slot.counts()
     }
 
-    /// The octets that wait to be sent to it, as its [`Mark`](crate::Mark) counts them.
+    /// The octets that wait to be sent to it, as its [`Mark`] counts them.
     pub fn queued_octets(&self) -> u64 {
         self.slot.conn.as_ref().map_or(0, |conn| conn.queue().charged())
     }
@@ -485,7 +485,7 @@ impl<'a> Peer<'a> {
         self.slot.inbox.messages()
     }
 
-    /// The octets that wait to be received from it, as its [`Mark`](crate::Mark) counts them.
+    /// The octets that wait to be received from it, as its [`Mark`] counts them.
     pub fn unreceived_octets(&self) -> u64 {
         self.slot.inbox.octets()
     }

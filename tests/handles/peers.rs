@@ -41,6 +41,22 @@ fn peers_are_listed_with_what_they_sent_and_got() {
 }
 
 #[test]
+fn the_stats_are_of_all_peers_those_that_are_gone_included() {
+    let router = router();
+    for n in 1..=3 {
+        let dealer = dealer(&router);
+        dealer.send(numbered(n)).expect("it is open");
+        let (from, message) = router.recv_timeout(PATIENCE).expect("it comes");
+        router.send(&from, message).expect("it is there");
+        dealer.recv_timeout(PATIENCE).expect("an answer");
+        drop(dealer);
+        disconnected(&router);
+        let stats = router.stats().expect("it is open");
+        assert_eq!((stats.received, stats.sent, stats.queued), (n.into(), n.into(), 0));
+    }
+}
+
+#[test]
 fn a_disconnect_tells_its_cause() {
     let router = router();
     let _raw = Raw::connect(&at(&router)).handshake("DEALER", b"unwanted");

@@ -72,7 +72,7 @@ impl App<Router> for RelayApp {
 }
 
 pub(crate) enum Client {
-    Raw(Raw),
+    Raw(Box<Raw>),
     Dealer(Box<DealerNode>),
 }
 
@@ -160,7 +160,7 @@ impl RelayWorld {
 
     pub(crate) fn add_raw(&mut self, plan: Plan) {
         let host = self.clients.len() + 1;
-        self.clients.push(Client::Raw(Raw::new(&mut self.net, host, plan)));
+        self.clients.push(Client::Raw(Box::new(Raw::new(&mut self.net, host, plan))));
     }
 
     fn add_dealer(&mut self, rng: &mut Rng) {

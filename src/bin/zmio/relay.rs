@@ -180,7 +180,7 @@ impl Running {
     }
 
     fn summary(&self) -> String {
-        let counts = self.hub.relay.totals(self.hub.engine.socket());
+        let counts = self.hub.engine.socket().totals();
         format!(
             "stopped after {:.1} s: {} clients, {}, {} given up",
             self.started.elapsed().as_secs_f64(),
@@ -225,7 +225,7 @@ fn report(hub: &Hub) -> String {
         // Writing into a String cannot fail.
         let _ = writeln!(text, "stats \"{}\" at {}: {}", view.identity(), view.address(), counters(counts));
     }
-    let _ = write!(text, "stats of all: {}", counters(hub.relay.totals(socket)));
+    let _ = write!(text, "stats of all: {}", counters(socket.totals()));
     text
 }
 

@@ -11,7 +11,7 @@ use super::{CloseError, Handle, HandleEvent, HandleOptions, OpenError, RecvError
 use crate::conn::Mark;
 use crate::message::Message;
 use crate::net::Endpoint;
-use crate::socket::{self, PeerId, SendError, Socket};
+use crate::socket::{self, Counts, PeerId, SendError, Socket};
 
 /// A DEALER for programs without an event loop (RFC 28): it sends to its peers in turn, and receives from them in turn. A
 /// thread of its own does the I/O.
@@ -171,6 +171,11 @@ impl Dealer {
     /// The peers that are connected.
     pub fn peers(&self) -> Result<Vec<PeerSummary>, OpenError> {
         self.handle.peers()
+    }
+
+    /// What went to all peers together and came from them, those that are gone included.
+    pub fn stats(&self) -> Result<Counts, OpenError> {
+        self.handle.stats()
     }
 
     /// Closes the socket for all clones: receives no more, sends what is queued for no longer than `linger`

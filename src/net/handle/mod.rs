@@ -26,7 +26,7 @@ use self::desk::{Desk, Wait};
 use self::worker::{Side, Worker};
 use crate::message::Message;
 use crate::net::{BindError, ConnectError, Endpoint, EndpointError, Engine, UnbindError};
-use crate::socket::{Event, PeerId, Socket};
+use crate::socket::{Counts, Event, PeerId, Socket};
 
 /// Why a handle could not be opened, or told to listen or dial.
 #[derive(Debug, thiserror::Error)]
@@ -143,6 +143,10 @@ impl<S: Side> Handle<S> {
 
     fn local_endpoints(&self) -> Result<Vec<Endpoint>, OpenError> {
         self.ask(|engine| engine.local_endpoints().cloned().collect())
+    }
+
+    fn stats(&self) -> Result<Counts, OpenError> {
+        self.ask(|engine| engine.socket().totals())
     }
 
     fn peers(&self) -> Result<Vec<PeerSummary>, OpenError> {

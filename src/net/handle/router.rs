@@ -208,6 +208,11 @@ impl Router {
         self.handle.peers()
     }
 
+    /// What went to all peers together and came from them, those that are gone included.
+    pub fn stats(&self) -> Result<Counts, OpenError> {
+        self.handle.stats()
+    }
+
     /// Closes the socket for all clones: listens and receives no more, sends what is queued for no longer than `linger`
     /// (`None`: as long as it takes), and returns how many messages were not sent. Blocks until then, and no longer than
     /// `linger`. Another call waits for the same end, and may shorten the linger.
