@@ -37,6 +37,8 @@ struct World {
     relay: Relay,
     now: Instant,
     clients: Vec<Client>,
+    /// Octets so far, to see when all is quiet.
+    moved: usize,
 }
 
 /// A choice of options, then calls with their arguments.
@@ -74,7 +76,7 @@ impl World {
         let mark = if how & 64 == 0 { 600 } else { 16 << 20 };
         let how = RelayOptions::new().slow(slow).mark_octets(mark);
         let socket = Socket::router(how.apply(options), 1);
-        Self { socket, relay: Relay::new(how), now: Instant::ZERO, clients: Vec::new() }
+        Self { socket, relay: Relay::new(how), now: Instant::ZERO, clients: Vec::new(), moved: 0 }
     }
 
     fn join(&mut self) {
@@ -135,6 +137,7 @@ impl World {
         if client.open && !client.paused {
             let taken = self.socket.handle_input(self.now, client.peer, &client.rest);
             client.rest.drain(..taken);
+            self.moved += taken;
             client.paused = !client.rest.is_empty();
         }
     }
@@ -150,6 +153,7 @@ impl World {
             client.writing = !octets.is_empty();
             octets.truncate(left);
             left -= octets.len();
+            self.moved += octets.len();
             self.socket.sent(self.now, client.peer, octets.len());
             client.take(who, self.now, &octets);
         }
@@ -196,10 +200,13 @@ impl World {
 
     /// All is passed on and heard.
     fn settle(&mut self) {
-        for _ in 0..40 {
+        let mut moved = None;
+        while moved != Some(self.moved) {
+            moved = Some(self.moved);
             self.turn();
             (0..self.clients.len()).for_each(|who| self.hear(who, usize::MAX));
         }
+        self.turn();
     }
 
     fn end(&mut self) {

@@ -18,6 +18,8 @@ struct End<P> {
     incoming: Vec<u8>,
     paused: bool,
     writing: bool,
+    /// Octets and events so far, to see when all is quiet.
+    moved: usize,
     connected: BTreeSet<PeerId>,
     sent: u32,
     received: u32,
@@ -136,14 +138,19 @@ impl Pair {
 
     /// Does what the sockets ask for, except writing.
     fn act(&mut self) {
+        let was_up = self.is_up();
         self.dialling |= self.dealer.act(self.now);
         self.router.act(self.now);
-        // A socket that let go of the connection: the other one finds out.
-        if self.router.peer.is_none() != self.dealer.peer.is_none() {
+        // A socket let go of the connection: the other one finds out, if it did not do so too.
+        if was_up && !self.is_up() {
             assert!(self.cut || self.spoilt || self.now > Instant::ZERO, "the connection failed for no reason");
             self.hang_up();
             self.act();
         }
+    }
+
+    fn is_up(&self) -> bool {
+        self.router.peer.is_some() && self.dealer.peer.is_some()
     }
 
     fn wait(&mut self, span: Duration) {
@@ -157,15 +164,18 @@ impl Pair {
 
     /// All that is on its way arrives, and is received.
     fn settle(&mut self) {
-        for _ in 0..40 {
+        let mut moved = None;
+        while moved != Some(self.router.moved + self.dealer.moved) {
+            moved = Some(self.router.moved + self.dealer.moved);
+            self.act();
             self.dealer.write(self.now, usize::MAX, &mut self.router.incoming);
             self.router.write(self.now, usize::MAX, &mut self.dealer.incoming);
             self.router.read(self.now, usize::MAX);
             self.dealer.read(self.now, usize::MAX);
             self.router.receive(usize::MAX, self.spoilt);
             self.dealer.receive(usize::MAX, self.spoilt);
-            self.act();
         }
+        self.act();
     }
 
     fn end(&mut self) {
@@ -173,10 +183,11 @@ impl Pair {
             self.answer();
         }
         self.settle();
-        if !self.cut && !self.spoilt && self.dealer.peer.is_some() {
+        if !self.cut && !self.spoilt && self.is_up() {
             assert_eq!((self.router.received, self.router.gaps), (self.dealer.sent, 0), "to the ROUTER");
             assert_eq!((self.dealer.received, self.dealer.gaps), (self.router.sent, 0), "to the DEALER");
         }
+        self.cut = true;
         self.router.socket.close(self.now, Some(Duration::from_secs(1)));
         self.dealer.socket.close(self.now, Some(Duration::from_secs(1)));
         self.act();
@@ -190,7 +201,18 @@ impl Pair {
 impl<P: Pattern> End<P> {
     fn new(socket: Socket<P>) -> Self {
         let (peer, incoming, connected) = (None, Vec::new(), BTreeSet::new());
-        Self { socket, peer, incoming, paused: false, writing: false, connected, sent: 0, received: 0, gaps: 0 }
+        Self {
+            socket,
+            peer,
+            incoming,
+            paused: false,
+            writing: false,
+            moved: 0,
+            connected,
+            sent: 0,
+            received: 0,
+            gaps: 0,
+        }
     }
 
     /// The next message: its number and some octets more.
@@ -238,6 +260,7 @@ impl<P: Pattern> End<P> {
             self.writing = !octets.is_empty();
             octets.truncate(left);
             left -= octets.len();
+            self.moved += octets.len();
             self.socket.sent(now, peer, octets.len());
             to.extend(octets);
         }
@@ -249,11 +272,13 @@ impl<P: Pattern> End<P> {
         let taken = self.socket.handle_input(now, peer, &self.incoming[..offered]);
         self.paused = taken < offered;
         self.incoming.drain(..taken);
+        self.moved += taken;
     }
 
     fn receive(&mut self, most: usize, spoilt: bool) {
         for _ in 0..most {
             let Some(event) = self.socket.poll_event() else { return };
+            self.moved += 1;
             match event {
                 Event::Connected { peer, .. } => assert!(self.connected.insert(peer), "connected twice"),
                 Event::Disconnected(gone) => assert!(self.connected.remove(&gone.peer), "it was not connected"),
