@@ -11,4 +11,6 @@ mod endings;
 mod flow;
 mod handshake;
 mod host;
+#[cfg(target_os = "linux")]
+mod memory;
 mod traffic;

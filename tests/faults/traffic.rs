@@ -1,11 +1,12 @@
 //! E20 to E32: peers that are through the handshake and send what they should not, or too much of what they may.
 
-use std::process::Command;
 use std::thread::{self, JoinHandle};
 
 use zmio::{Limits, Options};
 
 use crate::host::{Host, handshake};
+#[cfg(target_os = "linux")]
+use crate::memory::is_alone;
 use crate::support::octets::{COMMAND, LONG, MORE, command, frame, header, message, ping, pong};
 use crate::support::raw::Raw;
 
@@ -41,25 +42,12 @@ fn a_message_above_the_limit_is_refused_when_it_is_announced() {
     host.assert_unharmed();
 }
 
-/// The body of the test below, in a process that may not take much memory.
-const LITTLE_MEMORY: &str = "ZMIO_TEST_LITTLE_MEMORY";
-
 /// E22 where the limit admits it. Such a peer may stay: any octet is a sign of life. It costs what it has sent.
 #[cfg(target_os = "linux")]
 #[test]
 fn announced_gigabytes_that_trickle_in_take_no_memory() {
-    if std::env::var_os(LITTLE_MEMORY).is_none() {
-        // The limit is one of the process, so the test runs itself in another one: 4 GiB of addresses for 32 announced.
-        let output = Command::new("sh")
-            .args(["-c", "ulimit -v 4194304 && exec \"$0\" --exact \"$1\""])
-            .arg(std::env::current_exe().expect("this program"))
-            .arg("traffic::announced_gigabytes_that_trickle_in_take_no_memory")
-            .env(LITTLE_MEMORY, "1")
-            .output()
-            .expect("a shell");
-        let text = String::from_utf8_lossy(&output.stdout);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && text.contains("1 passed"), "{text}{errors}");
+    // 4 GiB of addresses for the whole process, and 32 announced.
+    if !is_alone("traffic::announced_gigabytes_that_trickle_in_take_no_memory", "ulimit -v 4194304") {
         return;
     }
     let host = Host::new(limits(2 << 30));
