@@ -144,3 +144,29 @@ fn a_clock_that_goes_back_is_harmless() {
     assert!(victim.is_connected(peer));
     victim.assert_serves("a clock that went back");
 }
+
+/// E35: a machine that slept, or a loop that was held up. What arrived meanwhile is a sign of life.
+#[test]
+fn a_clock_that_leaps_ahead_ends_what_is_overdue_and_nobody_who_spoke() {
+    let heartbeat = Heartbeat::every(SECOND).timeout(2 * SECOND);
+    let mut victim = Victim::new(Socket::router(victim::options().heartbeat(heartbeat), 1));
+    let talks = victim.accept();
+    victim.feed(talks, &good_handshake(), usize::MAX);
+    let silent = victim.accept();
+    victim.feed(silent, &good_handshake(), usize::MAX);
+    let half_open = victim.accept();
+    victim.feed(half_open, &greeting(), usize::MAX);
+    victim.written(talks);
+    victim.written(silent);
+    victim.pass(SECOND + SECOND / 2);
+    victim.now = victim.now + 3600 * SECOND;
+    // In the order of a driver: input first, then the timers.
+    victim.feed(talks, &octets::message(&["still here"]), usize::MAX);
+    victim.pass(Duration::ZERO);
+    assert_eq!(victim.end(talks), None);
+    for (peer, was_connected, cause) in [(silent, true, "heartbeat"), (half_open, false, "handshake")] {
+        let (connected, words) = victim.end(peer).expect("an end");
+        assert!(connected == was_connected && words.contains(cause), "{words}");
+    }
+    victim.assert_serves("a clock that leapt ahead");
+}

@@ -85,6 +85,11 @@ pub(crate) fn router(options: Options) -> Node<Router> {
     Node::start(move || (Socket::router(options, seed()), Plain))
 }
 
+/// As `router`, driven by an application of the test's own.
+pub(crate) fn router_with<A: App<Router> + Send>(options: Options, app: A) -> Node<Router, A> {
+    Node::start(move || (Socket::router(options, seed()), app))
+}
+
 pub(crate) fn dealer(options: Options) -> Node<Dealer> {
     Node::start(move || (Socket::dealer(options, seed()), Plain))
 }

@@ -20,6 +20,19 @@ impl Raw {
         Raw::over(TcpStream::connect(address).expect("somebody listens"))
     }
 
+    /// As `connect`, with so small a buffer for what comes that the other side soon cannot write.
+    #[cfg(feature = "net")]
+    pub(crate) fn connect_narrow(endpoint: &str) -> Self {
+        use socket2::{Domain, Socket, Type};
+        let address = endpoint.strip_prefix("tcp://").expect("a TCP endpoint");
+        let address: SocketAddr = address.parse().expect("an address");
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
+        // Before the connection, which is when the window is agreed on.
+        socket.set_recv_buffer_size(4096).expect("a small buffer");
+        socket.connect(&address.into()).expect("somebody listens");
+        Raw::over(socket.into())
+    }
+
     /// Waits for the socket under test to dial.
     pub(crate) fn accept(listener: &TcpListener) -> Self {
         listener.set_nonblocking(true).expect("nonblocking");
@@ -56,6 +69,61 @@ impl Raw {
     /// Writes all, or as much as the other side lets us before it closes.
     pub(crate) fn write(&mut self, octets: &[u8]) {
         let _ = self.stream.write_all(octets);
+    }
+
+    /// Where the socket under test sees this peer.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.stream.local_addr().expect("an address")
+    }
+
+    /// Sends no more, and goes on reading.
+    pub(crate) fn end_writes(&mut self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Ends the connection with a reset.
+    #[cfg(feature = "net")]
+    pub(crate) fn reset(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("linger");
+    }
+
+    /// Has the other side closed, as far as is known without waiting?
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.stream.set_nonblocking(true).expect("nonblocking");
+        let mut buffer = [0; 4096];
+        let ended = loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => break true,
+                Ok(count) => self.received.extend_from_slice(&buffer[..count]),
+                Err(error) => break error.kind() != ErrorKind::WouldBlock,
+            }
+        };
+        self.stream.set_nonblocking(false).expect("blocking");
+        ended
+    }
+
+    /// At least one octet more and at most `limit`, none at the end of the stream.
+    pub(crate) fn read_at_most(&mut self, limit: usize) -> Vec<u8> {
+        if self.received.is_empty() {
+            self.read_some(PATIENCE);
+        }
+        let count = limit.min(self.received.len());
+        self.received.drain(..count).collect()
+    }
+
+    /// All frames up to the first that is `last`.
+    pub(crate) fn read_frames_until(&mut self, last: impl Fn(&Frame) -> bool) -> Vec<Frame> {
+        let mut read = Vec::new();
+        loop {
+            let (frames, octets) = octets::frames(&self.received);
+            self.received.drain(..octets);
+            let found = frames.iter().any(&last);
+            read.extend(frames);
+            if found {
+                return read;
+            }
+            assert!(self.read_some(PATIENCE), "closed before that frame; read: {} frames", read.len());
+        }
     }
 
     pub(crate) fn read_greeting(&mut self) -> Vec<u8> {
