@@ -22,7 +22,7 @@ fn properties(octets: &[u8], max: usize) {
         again.extend_from_slice(name);
         again.extend((value.len() as u32).to_be_bytes());
         again.extend_from_slice(value);
-        let name = str::from_utf8(name).expect("names are ASCII");
+        let name = core::str::from_utf8(name).expect("names are ASCII");
         assert!(properties.get(&name.to_ascii_lowercase()).is_some(), "{name}");
     }
     assert_eq!(again, octets, "nothing is left out");
@@ -49,7 +49,7 @@ pub(super) fn command(body: &[u8]) {
     let mut again = Vec::new();
     match command {
         Command::Ready(metadata) => properties(metadata, 64),
-        Command::Error(reason) => encode::error(&mut again, str::from_utf8(reason).expect("reasons are ASCII")),
+        Command::Error(reason) => encode::error(&mut again, core::str::from_utf8(reason).expect("reasons are ASCII")),
         Command::Ping { ttl, context } => encode::ping(&mut again, ttl, context),
         Command::Pong { context } => encode::pong(&mut again, context),
         _ => {}
