@@ -105,15 +105,9 @@ impl Checked {
                 }
             }
             Operation::Say(which, count, size) => {
-                let Some(peer) = self.client(which) else { return };
-                let mut octets = Vec::new();
-                for _ in 0..count {
-                    let frames = vec![Vec::new(), self.said.to_be_bytes().to_vec(), vec![self.said as u8; size]];
-                    self.said += 1;
-                    octets.extend(octets::message(&frames));
-                    self.clients.get_mut(&peer).expect("a client").said.push(frames);
+                if let Some(peer) = self.client(which) {
+                    self.say(peer, count, size);
                 }
-                self.desk.say(peer, &octets);
             }
             Operation::Hear(which, most) => {
                 if let Some(peer) = self.client(which) {
@@ -123,6 +117,17 @@ impl Checked {
             }
             Operation::Turn => self.turn(),
         }
+    }
+
+    fn say(&mut self, peer: PeerId, count: usize, size: usize) {
+        let mut octets = Vec::new();
+        for _ in 0..count {
+            let frames = vec![Vec::new(), self.said.to_be_bytes().to_vec(), vec![self.said as u8; size]];
+            self.said += 1;
+            octets.extend(octets::message(&frames));
+            self.clients.get_mut(&peer).expect("a client").said.push(frames);
+        }
+        self.desk.say(peer, &octets);
     }
 
     /// What was said is owed to everybody else from now on.
@@ -211,6 +216,32 @@ proptest! {
     }
 
     #[test]
+    fn a_client_that_never_reads_costs_nobody_else_anything(
+        mark in 1..3000_u64,
+        said in vec((0..3_usize, 1..4_usize, prop_oneof![4 => 0..300_usize, 1 => Just(20_000)]), 1..60),
+    ) {
+        let mut checked = Checked::new(Slow::Drop, mark, false);
+        (0..4).for_each(|_| checked.apply(Operation::Join));
+        let peers: Vec<PeerId> = checked.clients.keys().copied().collect();
+        let (deaf, others) = peers.split_last().expect("four clients");
+        let mut all = 0;
+        for (who, count, size) in said {
+            checked.say(others[who], count, size);
+            all += count as u64;
+            checked.turn();
+            others.iter().for_each(|&peer| checked.hear(peer, usize::MAX));
+        }
+        for (peer, counts) in checked.relay.clients(&checked.desk.socket) {
+            if peer == *deaf {
+                prop_assert_eq!(counts.sent + counts.queued + counts.dropped, all);
+            } else {
+                prop_assert_eq!(counts.sent + counts.received, all);
+                prop_assert_eq!((counts.queued, counts.dropped), (0, 0), "{:?} lost something", peer);
+            }
+        }
+    }
+
+    #[test]
     fn a_relay_that_drops_counts_every_loss(mark in 1..3000_u64, operations in vec(operation(), 1..100)) {
         let mut checked = Checked::new(Slow::Drop, mark, false);
         operations.into_iter().for_each(|operation| checked.apply(operation));
@@ -234,4 +265,33 @@ proptest! {
         }
         checked.finish();
     }
+}
+
+#[test]
+fn what_all_clients_hold_back_together_is_bounded() {
+    let allowed = 200_000;
+    let options = RelayOptions::new().mark_octets(1 << 30);
+    let socket = Socket::router(options.apply(Options::new().broadcast_octets(Some(allowed))), 1);
+    let (mut desk, mut relay) = (Desk::new(socket), Relay::new(options));
+    let peers: Vec<PeerId> = (0..4).map(|_| desk.join("DEALER", b"")).collect();
+    for turn in 0..400 {
+        let size = 4000 + turn;
+        desk.say_message(peers[0], &vec![vec![turn as u8; size]]);
+        relay.drive(desk.now, &mut desk.socket);
+        desk.tend();
+        // One reads everything, one a little, one nothing.
+        desk.hear(peers[1], usize::MAX);
+        for frames in desk.hear_messages(peers[2], 700) {
+            let same = frames[0].iter().all(|&octet| octet == (frames[0].len() - 4000) as u8);
+            assert!(same, "what was given up took a part of a message with it");
+        }
+        for &peer in &peers {
+            let queued = desk.socket.peer(peer).expect("nobody is cut off").queued_octets();
+            // A turn and a block more than allowed.
+            assert!(queued <= allowed + 2 * 65_536 + size as u64, "{queued} octets wait for {peer:?}");
+        }
+    }
+    let dropped: Vec<u64> = peers.iter().map(|&peer| desk.socket.peer(peer).expect("there").counts().dropped).collect();
+    assert_eq!(dropped[..2], [0, 0]);
+    assert!(dropped[2] > 0 && dropped[3] > 0, "{dropped:?}");
 }
