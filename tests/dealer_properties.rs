@@ -163,6 +163,10 @@ impl Checked {
         assert_eq!(self.desk.socket.waiting(), 0);
         assert!(!self.refused, "refused for want of room, and never told that there is some");
         assert_eq!(self.got, self.said, "a message that came was not delivered");
+        if let [only] = self.peers[..] {
+            let heard = self.heard.get(&only).map_or(&[][..], Vec::as_slice);
+            assert!(heard.windows(2).all(|pair| pair[0] < pair[1]), "out of order over one endpoint: {heard:?}");
+        }
         let mut all = BTreeSet::new();
         for number in self.heard.values().flatten() {
             assert!(all.insert(*number), "message {number} arrived twice");

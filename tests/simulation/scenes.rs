@@ -18,6 +18,10 @@ const SECOND: u64 = 1000 * MILLI;
 /// A little late is no fault: drivers and applications are lazy, and the network takes its time.
 const SLACK: u64 = 100 * MILLI;
 
+/// How long it takes to notice that a link froze. At worst it froze right after a PING went out and something came:
+/// that PING runs out, and the next one too, which comes up to an interval later.
+const DEATH: u64 = 300 * MILLI + 200 * MILLI + 300 * MILLI + SLACK;
+
 fn heartbeat() -> Heartbeat {
     Heartbeat::every(Duration::from_millis(200)).timeout(Duration::from_millis(300))
 }
@@ -42,9 +46,7 @@ fn a_link_that_froze_is_noticed_by_heartbeat_on_both_ends_and_replaced() {
         assert!(world.dealers.iter().all(|dealer| dealer.app.connects == 1 && dealer.app.causes.is_empty()));
         let frozen = world.dealers[0].driver.taps[0].link;
         world.net.freeze(frozen);
-        // At worst the link froze right after a PING went out and something came: that PING runs out, and the next
-        // one too, which comes up to an interval later.
-        world.run_for(300 * MILLI + 200 * MILLI + 300 * MILLI + SLACK);
+        world.run_for(DEATH);
         let causes = &world.dealers[0].app.causes;
         assert!(matches!(&causes[..], [cause] if is_heartbeat(cause)), "{causes:?}");
         let causes = &world.routers[0].app.causes;
@@ -76,7 +78,7 @@ fn a_slow_link_that_lives_is_never_cut_off() {
 }
 
 #[test]
-fn a_peer_that_the_router_does_not_read_is_not_taken_for_dead() {
+fn a_peer_that_the_router_does_not_read_is_not_taken_for_dead_until_it_is_read_again() {
     for_seeds(50, |seed| {
         let mut world = EchoWorld::new(seed, Climate::FAIR);
         world.add_router(Options::new().heartbeat(heartbeat()).receive_mark(one(2)), seed);
@@ -87,6 +89,11 @@ fn a_peer_that_the_router_does_not_read_is_not_taken_for_dead() {
         world.run_for(20 * SECOND);
         assert!(world.routers[0].app.causes.is_empty(), "{:?}", world.routers[0].app.causes);
         world.check();
+        let frozen = world.dealers[0].driver.taps[0].link;
+        world.net.freeze(frozen);
+        world.run_for(DEATH);
+        let causes = &world.routers[0].app.causes;
+        assert!(matches!(&causes[..], [cause] if is_heartbeat(cause)), "{causes:?}");
     });
 }
 
