@@ -3,16 +3,17 @@
 use std::error::Error;
 use std::fmt;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
-use std::{env, fs};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
 use clap::{Args, ValueEnum};
 
 use crate::load::Figures;
-use crate::process::Relay;
+use crate::process::{self, Relay};
 use crate::table::{self, Row};
 use crate::{network, wire, zmq};
 
@@ -32,6 +33,9 @@ const CELLS: [&str; 10] = [
 
 /// A run in which other processes took more of the machine than this many cores is disturbed.
 const DISTURBED: f64 = 0.15;
+
+/// How long the machine is watched to see whether it is calm.
+const GLANCE: Duration = Duration::from_millis(200);
 
 #[derive(Args)]
 pub struct Options {
@@ -56,6 +60,9 @@ pub struct Options {
     /// Send an empty frame before each body, as Bonsai's Dealer does
     #[arg(long)]
     delimiter: bool,
+    /// Wait so many seconds at most before each run for other processes to leave the machine alone
+    #[arg(long, default_value_t = 0.0)]
+    patience: f64,
     /// Use the machine's loopback instead of a network namespace of our own, which needs root
     #[arg(long)]
     shared_network: bool,
@@ -168,7 +175,21 @@ fn measure(
     Ok(rows)
 }
 
+/// Returns as soon as the machine has little else to do, or after `limit`.
+fn wait_for_calm(limit: Duration) -> io::Result<()> {
+    let end = Instant::now() + limit;
+    while Instant::now() < end {
+        let before = process::machine_busy()?;
+        thread::sleep(GLANCE);
+        if process::machine_busy()?.saturating_sub(before) < GLANCE.mul_f64(DISTURBED) {
+            break;
+        }
+    }
+    Ok(())
+}
+
 fn run_once(peer: Peer, cell: Cell, options: &Options, plan: &Plan, zmio: &Path) -> Result<Figures, Box<dyn Error>> {
+    wait_for_calm(Duration::from_secs_f64(options.patience))?;
     let own = env::current_exe()?;
     let mut command = match peer {
         Peer::Libzmq => {
