@@ -19,12 +19,13 @@ use mio::{Events, Interest, Poll, Registry, Token};
 
 use crate::wire;
 
-/// At most so much is read in one turn: the block should be in the cache when the last client gets it.
-const TURN: usize = 256 * 1024;
+/// At most so much is read in one turn. More makes larger writes, and the block should still be in the cache when the last
+/// client gets it: on a processor with 1 MiB of second-level cache a quarter of this carries 10 to 30 % less.
+const TURN: usize = 1024 * 1024;
 /// And from one client at least so much, if it has it.
 const SHARE: usize = 16 * 1024;
 /// More than this is not kept for clients that are behind.
-const BACKLOG: usize = 4 * 1024 * 1024;
+const BACKLOG: usize = 8 * 1024 * 1024;
 /// At most so many slices in one `writev`.
 const SLICES: usize = 64;
 
