@@ -13,7 +13,7 @@ use crate::time::Instant;
 const TURN_OCTETS: usize = 1 << 20;
 
 /// How much of each client is taken into the socket between two calls of [`Relay::drive`]: any read of a driver.
-const RECEIVE_OCTETS: u64 = 512 << 10;
+const RECEIVE_OCTETS: u64 = 1280 << 10;
 
 /// How much of each client waits in the socket while the relay waits for a slow one. Thousands may be sending.
 const WAITING_OCTETS: u64 = 16 << 10;
