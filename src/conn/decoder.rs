@@ -20,6 +20,14 @@ pub(crate) const RUN_OCTETS: usize = 16 * 1024;
 /// The first piece of memory for a message that does not come whole.
 const FIRST_RESERVE: usize = 512;
 
+/// The flags of a short frame that is the last of its message, and of one that is not.
+const LAST: u8 = 0;
+const MORE: u8 = 1;
+
+/// The most that [`small_messages`] takes as one message.
+const SMALL_OCTETS: u64 = 4 + 255;
+const SMALL_FRAMES: u32 = 2;
+
 /// How much the receiver of messages takes now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Credit {
@@ -88,12 +96,27 @@ impl Decoder {
         credit: Credit,
     ) -> Result<(usize, Option<Item<'a>>), Error> {
         let mark = RUN_OCTETS.min(credit.octets);
+        let small_are_allowed = limits.message_octets >= SMALL_OCTETS && limits.message_frames >= SMALL_FRAMES;
+        let takes_small = small_are_allowed && expect == Expect::Traffic;
         let mut run = 0;
         let mut messages = 0;
         // The message under way: where its next frame starts, and how many frames it has so far.
         let mut at = 0;
         let mut frames = 0;
         let fault = loop {
+            if takes_small && frames == 0 {
+                let rest = input.get(at..).unwrap_or_default();
+                let (octets, n) =
+                    small_messages(rest, mark.saturating_sub(at), credit.messages.saturating_sub(messages));
+                at += octets;
+                messages += n;
+                if n > 0 {
+                    run = at;
+                    if messages >= credit.messages || at >= mark {
+                        break None;
+                    }
+                }
+            }
             let rest = input.get(at..).unwrap_or_default();
             let (header, octets) = match FrameHeader::parse(rest) {
                 Ok(Some(parsed)) => parsed,
@@ -244,6 +267,28 @@ impl Decoder {
         frame.drain(..header_octets.min(frame.len()));
         frame
     }
+}
+
+/// The whole small messages that `input` begins with, up to `most` and within `room` octets: their octets and number.
+/// Most messages are such: one short frame, or an empty one before it. The general way gives the same at three times
+/// the cost.
+fn small_messages(input: &[u8], room: usize, most: u32) -> (usize, u32) {
+    let input = input.get(..room).unwrap_or(input);
+    let mut at = 0;
+    let mut messages = 0;
+    while messages < most {
+        let octets = match input.get(at..) {
+            Some(&[LAST, size, ..]) => 2 + usize::from(size),
+            Some(&[MORE, 0, LAST, size, ..]) => 4 + usize::from(size),
+            _ => break,
+        };
+        if octets > input.len() - at {
+            break;
+        }
+        at += octets;
+        messages += 1;
+    }
+    (at, messages)
 }
 
 /// Holds a frame against what is expected and against the limits, by its header alone. The size is compared as `u64`

@@ -96,6 +96,39 @@ fn a_run_ends_before_it_is_too_large_and_at_the_credit() {
 }
 
 #[test]
+fn small_messages_are_taken_as_all_others_are() {
+    // Below these limits the short way for small messages is not taken.
+    let general = Limits { message_octets: SMALL_OCTETS - 1, ..Limits::default() };
+    let kinds = [
+        frame(FrameKind::Last, b""),
+        frame(FrameKind::Last, &[7; 200]),
+        [frame(FrameKind::More, b""), frame(FrameKind::Last, b"payload")].concat(),
+        [frame(FrameKind::More, b"a"), frame(FrameKind::Last, b"b")].concat(),
+        [frame(FrameKind::More, b""), frame(FrameKind::More, b""), frame(FrameKind::Last, b"")].concat(),
+        vec![2, 0, 0, 0, 0, 0, 0, 0, 1, b'b'],
+        [frame(FrameKind::More, b""), vec![2, 0, 0, 0, 0, 0, 0, 0, 1, b'b']].concat(),
+    ];
+    for pick in 0..7_usize.pow(3) {
+        let octets = [&kinds[pick % 7][..], &kinds[pick / 7 % 7], &kinds[pick / 49]].concat();
+        for end in 0..=octets.len() {
+            let decode = |limits: &Limits, credit: Credit| {
+                let mut decoder = Decoder::default();
+                let decoded = decoder.decode(&octets[..end], Expect::Traffic, limits, credit);
+                alloc::format!("{decoded:?} {decoder:?}")
+            };
+            for credit in [
+                Credit::UNLIMITED,
+                Credit { messages: 2, octets: usize::MAX },
+                Credit { messages: 0, octets: 9 },
+                Credit { messages: 9, octets: 202 },
+            ] {
+                assert_eq!(decode(&Limits::default(), credit), decode(&general, credit), "{octets:?}, up to {end}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_message_that_is_larger_than_a_run_is_one() {
     let octets = frame(FrameKind::Last, &vec![7; 3 * RUN_OCTETS]);
     let mut decoder = Decoder::default();
