@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use core::time::Duration;
 
 use crate::conn::Mark;
-use crate::socket::{Cause, Counts, Disconnected, Event, Options, PeerId, PeerInfo, Rejected, Router, Socket};
+use crate::socket::{Address, Cause, Counts, Disconnected, Event, Options, PeerId, PeerInfo, Rejected, Router, Socket};
 use crate::time::Instant;
 
 /// What one call of [`Relay::drive`] passes on before it lets the driver write. It bounds by how much a client may
@@ -96,6 +96,14 @@ pub enum RelayEvent {
         /// What the operating system said.
         reason: Box<str>,
     },
+    /// Connections of an address are refused, since it has as many as it may have
+    /// ([`Options::max_per_address`]). Comes once until one of its places is free again.
+    AddressFull {
+        /// Where the refused one came from.
+        address: Address,
+        /// How many it may have.
+        allowed: usize,
+    },
     /// The socket is closed.
     Closed {
         /// How many messages were queued and not sent.
@@ -172,6 +180,7 @@ impl Relay {
                 Event::Disconnected(gone) => RelayEvent::Left(gone),
                 Event::Rejected(rejected) => RelayEvent::Rejected(rejected),
                 Event::AcceptFailed { reason } => RelayEvent::AcceptFailed { reason },
+                Event::AddressFull { address, allowed } => RelayEvent::AddressFull { address, allowed },
                 Event::Closed { unsent } => RelayEvent::Closed { unsent },
                 // A relay sends to nobody in particular and dials nobody.
                 _ => continue,

@@ -251,11 +251,21 @@ impl Decoder {
         self.partial.extend_from_slice(piece);
     }
 
+    /// The memory of what is not whole, in octets.
+    pub(crate) fn held(&self) -> usize {
+        self.partial.capacity()
+    }
+
     fn take_message(&mut self) -> Message {
         let frames = self.frames + 1;
         self.frames = 0;
         self.boundary = 0;
-        Message::from_wire(Bytes::from(core::mem::take(&mut self.partial)), frames)
+        let mut octets = core::mem::take(&mut self.partial);
+        if octets.capacity() > octets.len() + octets.len() / 8 {
+            // It is counted by its octets from here on, and may wait for long.
+            octets.shrink_to_fit();
+        }
+        Message::from_wire(Bytes::from(octets), frames)
     }
 
     fn take_command(&mut self, header_octets: usize) -> Vec<u8> {

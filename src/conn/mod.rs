@@ -391,6 +391,11 @@ impl Connection {
         error
     }
 
+    /// The memory of what came and is no whole message or command yet, in octets: up to twice as much as will come.
+    pub(crate) fn unfinished_octets(&self) -> usize {
+        self.decoder.held()
+    }
+
     pub(crate) fn queue(&self) -> &SendQueue {
         &self.send
     }

@@ -10,10 +10,11 @@ use crate::message::Message;
 use crate::rand::Rng;
 use crate::socket::deadlines::Deadlines;
 use crate::socket::fanout::Fanout;
+use crate::socket::hosts::{Host, Hosts};
 use crate::socket::link::{Link, LinkState};
 use crate::socket::peers::{Peers, Slot};
 use crate::socket::runs::Runs;
-use crate::socket::{Action, Address, Cause, Counts, Event, Options, PeerId, SendError};
+use crate::socket::{Action, Address, Cause, Counts, Event, Options, PeerId, Refused, SendError};
 use crate::time::Instant;
 use crate::wire::SocketType;
 
@@ -43,6 +44,13 @@ pub struct Core {
     /// How many of them are in handshake.
     unfinished: usize,
     accepting: bool,
+    /// Only while there is a limit for them.
+    hosts: Hosts,
+    /// The memory of all messages that are not whole, in octets.
+    pub(crate) unfinished_octets: u64,
+    /// How much that may be.
+    pub(crate) unfinished_allowed: u64,
+    pub(crate) refused_by_address: u64,
     /// How many slots are not at their end.
     pub(crate) living: usize,
     pub(crate) closing: Option<Closing>,
@@ -72,7 +80,6 @@ impl Core {
     pub(crate) fn new(options: Options, socket_type: SocketType, seed: u64) -> Core {
         Core {
             config: Arc::new(options.connection(socket_type)),
-            options,
             peers: Peers::default(),
             rng: Rng::new(seed),
             runs: Runs::default(),
@@ -86,16 +93,40 @@ impl Core {
             handshakes: VecDeque::new(),
             unfinished: 0,
             accepting: true,
+            hosts: Hosts::default(),
+            unfinished_octets: 0,
+            unfinished_allowed: options.unfinished_allowed(),
+            refused_by_address: 0,
             living: 0,
             closing: None,
             now: Instant::ZERO,
             progress: 0,
             gone: Counts::default(),
+            options,
         }
     }
 
-    pub(crate) fn insert(&mut self, address: Address, link: Option<Box<Link>>) -> PeerId {
-        let peer = self.peers.insert(address, link);
+    /// Whose place one more accepted peer takes, if that is counted and there is one left. The application hears of it
+    /// once: nobody who dials on and on may fill its log.
+    pub(crate) fn admit_host(&mut self, address: Address) -> Result<Option<Host>, Refused> {
+        let (Some(allowed), Some(host)) = (self.options.max_per_address, Host::of(address)) else {
+            return Ok(None);
+        };
+        if self.hosts.places(host) < allowed {
+            return Ok(Some(host));
+        }
+        self.refused_by_address += 1;
+        if self.hosts.tells(host) {
+            self.notices.push_back(Event::AddressFull { address, allowed });
+        }
+        Err(Refused::AddressFull)
+    }
+
+    pub(crate) fn insert(&mut self, address: Address, link: Option<Box<Link>>, host: Option<Host>) -> PeerId {
+        let peer = self.peers.insert(address, link, host);
+        if let Some(host) = host {
+            self.hosts.take(host);
+        }
         self.living += 1;
         self.regulate_accepting();
         peer
@@ -161,6 +192,26 @@ impl Core {
             let peers = &self.peers;
             self.handshakes.retain(|id| *id != peer && peers.get(*id).is_some_and(Slot::is_in_handshake));
         }
+    }
+
+    /// A connection took input, or is no more: counts what it holds of messages that are not whole.
+    #[inline]
+    pub(crate) fn count_unfinished(&mut self, peer: PeerId) {
+        if let Some(slot) = self.peers.get_mut(peer) {
+            let held = slot.conn.as_ref().map_or(0, Connection::unfinished_octets);
+            self.unfinished_octets = self.unfinished_octets + held as u64 - slot.unfinished as u64;
+            slot.unfinished = held;
+        }
+    }
+
+    /// The peer that holds most of messages that are not whole, if all together hold more than they may. Only then are
+    /// all of them looked at; each time that costs a peer its connection.
+    #[inline]
+    pub(crate) fn unfinished_to_end(&self) -> Option<PeerId> {
+        if self.unfinished_octets <= self.unfinished_allowed {
+            return None;
+        }
+        self.peers.slots().max_by_key(|slot| slot.unfinished).map(|slot| slot.id)
     }
 
     /// After any change to a peer's connection: is there something to write, and when is it to be looked at?
@@ -420,6 +471,9 @@ impl Core {
     pub(crate) fn forget(&mut self, peer: PeerId) {
         if let Some(slot) = self.peers.get(peer) {
             self.gone += slot.counts();
+            if let Some(host) = slot.host {
+                self.hosts.give_back(host);
+            }
         }
         self.peers.remove(peer);
         self.regulate_accepting();

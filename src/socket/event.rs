@@ -71,6 +71,15 @@ pub enum Event {
         /// What the operating system said.
         reason: Box<str>,
     },
+    /// A connection was refused, since its address has as many as it may have
+    /// ([`Options::max_per_address`](super::Options::max_per_address)). Comes once for an address until one of its places is free
+    /// again, however many are refused.
+    AddressFull {
+        /// Where the refused one came from.
+        address: Address,
+        /// How many it may have.
+        allowed: usize,
+    },
     /// The socket is closed, by [`Socket::close`](super::Socket::close). Nothing comes after it.
     Closed {
         /// How many messages were queued and not sent.
@@ -248,6 +257,13 @@ pub enum Cause {
     /// ([`Options::max_handshakes`](super::Options::max_handshakes)).
     #[error("too many unfinished handshakes")]
     Evicted,
+    /// All peers together held more of messages under way than they may, and this one held most
+    /// ([`Options::unfinished_octets`](super::Options::unfinished_octets)).
+    #[error("its unfinished message was the largest when all together passed the limit of {limit} octets")]
+    TooMuchUnfinished {
+        /// The limit for all of them.
+        limit: u64,
+    },
     /// It read too slowly, by the policy of a relay or of the application.
     #[error("it reads too slowly")]
     TooSlow,
@@ -302,6 +318,9 @@ pub enum Refused {
     /// [`Options::max_peers`](super::Options::max_peers) is reached.
     #[error("there are too many peers")]
     TooManyPeers,
+    /// [`Options::max_per_address`](super::Options::max_per_address) is reached for its address.
+    #[error("there are too many peers of this address")]
+    AddressFull,
 }
 
 /// Why a message was not taken. It is given back.

@@ -45,6 +45,7 @@ impl<P: Pattern> Socket<P> {
     /// The connection of a peer is no more; `queue` is what was to be sent.
     pub(super) fn gone(&mut self, now: Instant, peer: PeerId, queue: SendQueue, cause: Cause) {
         let redials = self.core.redials(peer, &cause);
+        self.core.count_unfinished(peer);
         self.core.full.remove(&peer);
         self.core.progress += 1;
         let Some(slot) = self.core.peers.get_mut(peer) else {

@@ -5,6 +5,7 @@ mod deadlines;
 mod dealer;
 mod event;
 mod fanout;
+mod hosts;
 mod inbox;
 mod lifecycle;
 mod link;
@@ -145,8 +146,8 @@ impl<P: Pattern> Socket<P> {
     ///
     /// # Errors
     ///
-    /// There are too many peers ([`Options::max_peers`]), or the socket is being closed. The transport is then the
-    /// driver's to close.
+    /// There are too many peers ([`Options::max_peers`]), or too many of this address
+    /// ([`Options::max_per_address`]), or the socket is being closed. The transport is then the driver's to close.
     pub fn accept(&mut self, now: Instant, address: impl Into<Address>) -> Result<PeerId, Refused> {
         self.core.tick(now);
         if self.core.closing.is_some() {
@@ -156,7 +157,8 @@ impl<P: Pattern> Socket<P> {
             return Err(Refused::TooManyPeers);
         }
         let address = address.into();
-        let peer = self.core.insert(address, None);
+        let host = self.core.admit_host(address)?;
+        let peer = self.core.insert(address, None, host);
         self.core.open(now, peer, address);
         if let Some(oldest) = self.core.handshake_to_evict() {
             self.end(now, oldest, Cause::Evicted);
@@ -173,11 +175,11 @@ impl<P: Pattern> Socket<P> {
         let link = Link::new(target);
         let target = link.target.clone();
         if self.core.closing.is_some() {
-            let gone = self.core.peers.insert(Address::Unnamed, None);
+            let gone = self.core.peers.insert(Address::Unnamed, None, None);
             self.core.peers.remove(gone);
             return gone;
         }
-        let peer = self.core.insert(Address::Unnamed, Some(Box::new(link)));
+        let peer = self.core.insert(Address::Unnamed, Some(Box::new(link)), None);
         self.core.act(Action::Dial { peer, target });
         peer
     }
@@ -235,8 +237,13 @@ impl<P: Pattern> Socket<P> {
                 }
             }
         }
+        self.core.count_unfinished(peer);
         self.core.regulate(peer);
         self.core.refresh(peer);
+        while let Some(largest) = self.core.unfinished_to_end() {
+            let limit = self.core.unfinished_allowed;
+            self.end(now, largest, Cause::TooMuchUnfinished { limit });
+        }
         taken
     }
 
@@ -384,6 +391,13 @@ impl<P: Pattern> Socket<P> {
         self.core.next_event()
     }
 
+    /// How many octets of a peer may come before it is at its receive mark.
+    #[cfg(feature = "net")]
+    pub(crate) fn room_to_receive(&self, peer: PeerId) -> usize {
+        let mark = &self.core.options.receive_mark;
+        self.core.peers.get(peer).map_or(0, |slot| slot.inbox.credit(mark).octets)
+    }
+
     /// As [`poll_event`](Socket::poll_event), for somebody who takes no messages for now.
     #[cfg(feature = "net")]
     pub(crate) fn poll_notice(&mut self) -> Option<Event> {
@@ -442,6 +456,16 @@ impl<P: Pattern> Socket<P> {
         totals
     }
 
+    /// The memory of all messages under way, in octets, which [`Options::unfinished_octets`] bounds.
+    pub fn unfinished_octets(&self) -> u64 {
+        self.core.unfinished_octets
+    }
+
+    /// How many connections were refused since their address had as many as it may have ([`Options::max_per_address`]).
+    pub fn refused_by_address(&self) -> u64 {
+        self.core.refused_by_address
+    }
+
     /// The options that it was made with.
     pub fn options(&self) -> &Options {
         &self.core.options
@@ -483,6 +507,11 @@ impl<'a> Peer<'a> {
     /// The messages that came from it and were not received yet.
     pub fn unreceived(&self) -> u64 {
         self.slot.inbox.messages()
+    }
+
+    /// The memory that the message under way takes which came from it in part, in octets.
+    pub fn unfinished_octets(&self) -> u64 {
+        self.slot.unfinished as u64
     }
 
     /// The octets that wait to be received from it, as its [`Mark`] counts them.

@@ -26,9 +26,11 @@ pub struct Options {
     pub(crate) send_mark: Mark,
     pub(crate) receive_mark: Mark,
     pub(crate) broadcast_octets: Option<u64>,
+    pub(crate) unfinished_octets: Option<u64>,
     pub(crate) duplicates: Duplicates,
     pub(crate) backoff: Backoff,
     pub(crate) max_peers: Option<usize>,
+    pub(crate) max_per_address: Option<usize>,
     pub(crate) max_handshakes: Option<usize>,
     pub(crate) deliver_runs: bool,
 }
@@ -79,9 +81,11 @@ impl Options {
             send_mark: Mark::default(),
             receive_mark: Mark::default(),
             broadcast_octets: Some(64 << 20),
+            unfinished_octets: Some(1 << 30),
             duplicates: Duplicates::default(),
             backoff: Backoff::default(),
             max_peers: Some(16_384),
+            max_per_address: Some(4_096),
             max_handshakes: Some(1_024),
             deliver_runs: false,
         }
@@ -142,6 +146,20 @@ impl Options {
         self
     }
 
+    /// How much memory the messages of all peers may take together that have come in part, in octets. Default 1 GiB. Beyond
+    /// it the peer that holds most is closed with [`Cause::TooMuchUnfinished`](super::Cause::TooMuchUnfinished), which need not
+    /// be the one that passed it.
+    ///
+    /// A message under way takes memory for what has come of it, not for what was announced, and at most twice its size. So
+    /// the limit counts as no less than twice the largest message and the largest command ([`Limits`]): a peer that is alone
+    /// with its message can always finish it. For n peers that may be in the middle of their largest messages at the same time,
+    /// set it to 2 n [`Limits::message_octets`].
+    #[must_use]
+    pub fn unfinished_octets(mut self, octets: Option<u64>) -> Options {
+        self.unfinished_octets = octets;
+        self
+    }
+
     /// What happens to a peer with an identity that is taken. Default [`Duplicates::RejectNew`]. ROUTER only.
     #[must_use]
     pub fn duplicates(mut self, duplicates: Duplicates) -> Options {
@@ -164,6 +182,20 @@ impl Options {
         self
     }
 
+    /// The most accepted peers of one IP address, counted as [`max_peers`](Options::max_peers) counts them. Default 4,096, a
+    /// quarter of that: above what comes from behind one address, as a rule, and no single host shuts the others out.
+    /// One more is refused at once, and the others stay; [`Event::AddressFull`](super::Event::AddressFull) says so once, and
+    /// [`Socket::refused_by_address`](super::Socket::refused_by_address) counts on.
+    ///
+    /// With IPv6 the first 64 bits are the address: the rest is the peer's choice, and so all hosts of one local network
+    /// share a count. Loopback counts as any other. Peers whose address the driver does not know, and those that we dial,
+    /// do not count. `None` where a proxy brings everybody from its own address. Zero refuses whoever has an address.
+    #[must_use]
+    pub fn max_per_address(mut self, peers: Option<usize>) -> Options {
+        self.max_per_address = peers;
+        self
+    }
+
     /// The most accepted connections whose handshake is not complete. Default 1,024. One more, and the oldest goes.
     #[must_use]
     pub fn max_handshakes(mut self, handshakes: Option<usize>) -> Options {
@@ -179,6 +211,12 @@ impl Options {
     pub fn deliver_runs(mut self, runs: bool) -> Options {
         self.deliver_runs = runs;
         self
+    }
+
+    /// What all messages under way may take, if that is to admit one of any size.
+    pub(crate) fn unfinished_allowed(&self) -> u64 {
+        let one = self.limits.message_octets.saturating_add(self.limits.command_octets.into()).saturating_mul(2);
+        self.unfinished_octets.map_or(u64::MAX, |octets| octets.max(one))
     }
 
     pub(crate) fn connection(&self, socket_type: SocketType) -> Config {

@@ -7,6 +7,7 @@ use core::fmt;
 use slab::Slab;
 
 use crate::conn::{Connection, Identity};
+use crate::socket::hosts::Host;
 use crate::socket::inbox::Inbox;
 use crate::socket::link::Link;
 use crate::socket::{Address, Counts, fanout::Own};
@@ -48,7 +49,11 @@ pub(crate) struct Slot {
     pub(crate) conn: Option<Connection>,
     /// Set for a peer that we dial.
     pub(crate) link: Option<Box<Link>>,
+    /// Whose place it takes, if those are counted.
+    pub(crate) host: Option<Host>,
     pub(crate) inbox: Inbox,
+    /// What its connection holds of messages that are not whole, as it is counted in the sum of all.
+    pub(crate) unfinished: usize,
     /// Known from the handshake until the last event is read.
     pub(crate) identity: Identity,
     /// The handshake is complete. The place in `Peers::connected`.
@@ -95,7 +100,7 @@ impl Slot {
 }
 
 impl Peers {
-    pub(crate) fn insert(&mut self, address: Address, link: Option<Box<Link>>) -> PeerId {
+    pub(crate) fn insert(&mut self, address: Address, link: Option<Box<Link>>, host: Option<Host>) -> PeerId {
         self.generation = self.generation.wrapping_add(1);
         let entry = self.slots.vacant_entry();
         // A socket has at most as many peers as an operating system has descriptors.
@@ -105,7 +110,9 @@ impl Peers {
             address,
             conn: None,
             link,
+            host,
             inbox: Inbox::default(),
+            unfinished: 0,
             identity: Identity::default(),
             connected: None,
             armed: None,

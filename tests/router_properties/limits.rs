@@ -1,14 +1,15 @@
 //! Broadcasts among direct sends, and the limits on peers.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use zmio::socket::{Cause, Refused};
-use zmio::{Event, Mark, Message, Options, PeerId};
+use zmio::socket::{Cause, Refused, Router};
+use zmio::{Event, Limits, Mark, Message, Options, PeerId};
 
-use crate::desk::Frames;
-use crate::{config, desk};
+use crate::desk::{Desk, Frames};
+use crate::{config, desk, octets};
 
 #[derive(Clone, Debug)]
 enum Call {
@@ -149,5 +150,92 @@ proptest! {
         }
         prop_assert_eq!(desk.socket.peers().len(), done.len());
         prop_assert!(evicted + waiting.len() + done.len() > 0);
+    }
+
+    #[test]
+    fn messages_under_way_keep_to_their_sum_and_the_largest_goes_first(
+        calls in vec((any::<prop::sample::Index>(), 1..4_000_usize, prop::bool::weighted(0.1)), 1..80),
+    ) {
+        // A message of 4,000 octets needs 8,200 with the command that may come inside it.
+        const LIMIT: u64 = 12_000;
+        let mut limits = Limits::default();
+        (limits.message_octets, limits.command_octets) = (4_000, 100);
+        let mut desk = desk(Options::new().limits(limits).unfinished_octets(Some(LIMIT)));
+        let mut peers: Vec<PeerId> = (0..8).map(|_| desk.join("DEALER", b"")).collect();
+        let mut sent: BTreeMap<PeerId, usize> = BTreeMap::new();
+        let whole = octets::frame(0, &[7; 4_000 - 9]);
+        for (which, octets, leaves) in calls {
+            let peer = *which.get(&peers);
+            if leaves {
+                desk.hang_up(peer);
+                peers.retain(|&other| other != peer);
+                peers.push(desk.join("DEALER", b""));
+                continue;
+            }
+            let held = |desk: &Desk<Router>, peer| desk.socket.peer(peer).map_or(0, |peer| peer.unfinished_octets());
+            let before: BTreeMap<PeerId, u64> = peers.iter().map(|&peer| (peer, held(&desk, peer))).collect();
+            let from = *sent.entry(peer).or_default();
+            let to = whole.len().min(from + octets);
+            desk.say(peer, &whole[from..to]);
+            sent.insert(peer, to % whole.len());
+            desk.tend();
+            let closed: Vec<PeerId> = peers.iter().copied().filter(|&peer| !desk.is_open(peer)).collect();
+            for &closed in &closed {
+                // What it held when the limit was passed is not seen from here; for the one that spoke it has grown.
+                let largest = peers.iter().filter(|&&other| other != peer && desk.is_open(other));
+                let largest = largest.map(|other| before[other]).max().unwrap_or(0);
+                prop_assert!(closed == peer || before[&closed] >= largest, "{closed} goes, others hold more");
+                peers.retain(|&other| other != closed);
+                peers.push(desk.join("DEALER", b""));
+            }
+            let sum: u64 = peers.iter().map(|&peer| held(&desk, peer)).sum();
+            prop_assert_eq!(desk.socket.unfinished_octets(), sum);
+            prop_assert!(sum <= LIMIT);
+            prop_assert!(closed.is_empty() || before.values().sum::<u64>() + 2 * 4_000 > LIMIT, "closed without need");
+        }
+        for peer in peers {
+            desk.hang_up(peer);
+        }
+        prop_assert_eq!(desk.socket.unfinished_octets(), 0);
+    }
+
+    #[test]
+    fn no_address_has_more_places_than_it_may_and_each_has_those(
+        most in 1..4_usize,
+        calls in vec((0..3_u8, any::<prop::sample::Index>(), prop::bool::weighted(0.6), any::<bool>()), 1..80),
+    ) {
+        let mut desk = desk(Options::new().max_per_address(Some(most)));
+        let mut peers: Vec<(u8, PeerId)> = Vec::new();
+        let mut unread: Vec<u8> = Vec::new();
+        let mut refused = 0;
+        let mut told = 0;
+        for (host, which, join, poll) in calls {
+            if join {
+                let taken = peers.iter().map(|(of, _)| of).chain(&unread).filter(|&&of| of == host).count();
+                match desk.call_from(SocketAddr::from(([192, 0, 2, host], 7))) {
+                    Ok(peer) => {
+                        prop_assert!(taken < most, "more than allowed");
+                        desk.introduce(peer, "DEALER", b"");
+                        peers.push((host, peer));
+                    }
+                    Err(error) => {
+                        prop_assert!(taken >= most && error == Refused::AddressFull);
+                        refused += 1;
+                    }
+                }
+            } else if !peers.is_empty() {
+                let (host, peer) = peers.swap_remove(which.index(peers.len()));
+                desk.hang_up(peer);
+                unread.push(host);
+            }
+            if poll {
+                while let Some(event) = desk.socket.poll_event() {
+                    told += u64::from(matches!(event, Event::AddressFull { .. }));
+                }
+                unread.clear();
+            }
+            prop_assert_eq!(desk.socket.refused_by_address(), refused);
+            prop_assert!(told <= refused);
+        }
     }
 }

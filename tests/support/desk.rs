@@ -46,7 +46,11 @@ impl<P: Pattern> Desk<P> {
 
     /// A peer dials us, and says nothing yet.
     pub(crate) fn call(&mut self) -> Result<PeerId, Refused> {
-        let peer = self.socket.accept(self.now, Address::Unnamed)?;
+        self.call_from(Address::Unnamed)
+    }
+
+    pub(crate) fn call_from(&mut self, address: impl Into<Address>) -> Result<PeerId, Refused> {
+        let peer = self.socket.accept(self.now, address)?;
         self.ends.insert(peer, End::default());
         Ok(peer)
     }

@@ -20,6 +20,19 @@ impl Raw {
         Raw::over(TcpStream::connect(address).expect("somebody listens"))
     }
 
+    /// As `connect`, from an address of loopback; Linux has all of 127.0.0.0/8.
+    #[cfg(feature = "net")]
+    pub(crate) fn connect_from(host: &str, endpoint: &str) -> Self {
+        use socket2::{Domain, Socket, Type};
+        let address = endpoint.strip_prefix("tcp://").expect("a TCP endpoint");
+        let address: SocketAddr = address.parse().expect("an address");
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
+        let from = SocketAddr::new(host.parse().expect("an address"), 0);
+        socket.bind(&from.into()).expect("an address of this machine");
+        socket.connect(&address.into()).expect("somebody listens");
+        Raw::over(socket.into())
+    }
+
     /// As `connect`, with so small a buffer for what comes that the other side soon cannot write.
     #[cfg(feature = "net")]
     pub(crate) fn connect_narrow(endpoint: &str) -> Self {

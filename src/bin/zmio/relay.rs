@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -45,6 +46,9 @@ pub(crate) struct Arguments {
     /// The largest message that a client may send, all its frames together
     #[arg(long, value_name = "OCTETS", value_parser = octets, default_value = "64MiB")]
     max_message: u64,
+    /// The most clients of one IP address (IPv6: of one /64 network); those beyond are refused
+    #[arg(long, value_name = "CLIENTS", default_value = "4096")]
+    max_per_address: NonZeroUsize,
     /// Print the counters of each client so often [default: never]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     stats: Option<Duration>,
@@ -72,7 +76,7 @@ impl Arguments {
         let relay = RelayOptions::new().slow(slow).mark_octets(self.hwm);
         let mut limits = Limits::default();
         limits.message_octets = self.max_message;
-        let mut options = Options::new().limits(limits);
+        let mut options = Options::new().limits(limits).max_per_address(Some(self.max_per_address.get()));
         if let Some(interval) = self.heartbeat {
             options = options.heartbeat(Heartbeat::every(interval));
         }
@@ -170,6 +174,9 @@ impl Running {
             }
             RelayEvent::Rejected(rejected) => format!("rejected {}: {}", rejected.address, rejected.cause),
             RelayEvent::AcceptFailed { reason } => format!("cannot accept clients for now: {reason}"),
+            RelayEvent::AddressFull { address, allowed } => {
+                format!("refused {address} and those after it: {allowed} clients of one address are allowed")
+            }
             RelayEvent::Closed { unsent } => {
                 self.unsent = *unsent;
                 return;

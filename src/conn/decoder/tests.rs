@@ -1,6 +1,8 @@
 use alloc::string::{String, ToString};
-use alloc::vec;
 use alloc::vec::Vec;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 use super::*;
 use crate::message::{Run, Wire};
@@ -43,14 +45,14 @@ fn everything() -> (Vec<u8>, Vec<&'static str>) {
         frame(FrameKind::Command, b"\x01x"),
         frame(FrameKind::More, b"a"),
         frame(FrameKind::Command, b"\x01y"),
-        vec![2, 0, 0, 0, 0, 0, 0, 0, 1, b'b'],
+        alloc::vec![2, 0, 0, 0, 0, 0, 0, 0, 1, b'b'],
         frame(FrameKind::More, b""),
         frame(FrameKind::More, b""),
         frame(FrameKind::Command, b"\x01z"),
         frame(FrameKind::Last, b""),
         frame(FrameKind::Last, b"end"),
     ];
-    let said = vec!["[\"\"]", "\u{1}x", "\u{1}y", "[\"a\", \"b\"]", "\u{1}z", "[\"\", \"\", \"\"]", "[\"end\"]"];
+    let said = alloc::vec!["[\"\"]", "\u{1}x", "\u{1}y", "[\"a\", \"b\"]", "\u{1}z", "[\"\", \"\", \"\"]", "[\"end\"]"];
     (octets.concat(), said)
 }
 
@@ -105,8 +107,8 @@ fn small_messages_are_taken_as_all_others_are() {
         [frame(FrameKind::More, b""), frame(FrameKind::Last, b"payload")].concat(),
         [frame(FrameKind::More, b"a"), frame(FrameKind::Last, b"b")].concat(),
         [frame(FrameKind::More, b""), frame(FrameKind::More, b""), frame(FrameKind::Last, b"")].concat(),
-        vec![2, 0, 0, 0, 0, 0, 0, 0, 1, b'b'],
-        [frame(FrameKind::More, b""), vec![2, 0, 0, 0, 0, 0, 0, 0, 1, b'b']].concat(),
+        alloc::vec![2, 0, 0, 0, 0, 0, 0, 0, 1, b'b'],
+        [frame(FrameKind::More, b""), alloc::vec![2, 0, 0, 0, 0, 0, 0, 0, 1, b'b']].concat(),
     ];
     for pick in 0..7_usize.pow(3) {
         let octets = [&kinds[pick % 7][..], &kinds[pick / 7 % 7], &kinds[pick / 49]].concat();
@@ -130,7 +132,7 @@ fn small_messages_are_taken_as_all_others_are() {
 
 #[test]
 fn a_message_that_is_larger_than_a_run_is_one() {
-    let octets = frame(FrameKind::Last, &vec![7; 3 * RUN_OCTETS]);
+    let octets = frame(FrameKind::Last, &alloc::vec![7; 3 * RUN_OCTETS]);
     let mut decoder = Decoder::default();
     let (taken, item) = decoder.decode(&octets, Expect::Traffic, &Limits::default(), Credit::UNLIMITED).unwrap();
     assert_eq!(taken, octets.len());
@@ -139,7 +141,7 @@ fn a_message_that_is_larger_than_a_run_is_one() {
 
 #[test]
 fn messages_before_a_fault_come_out_first() {
-    let octets = [frame(FrameKind::Last, b"good"), vec![0x80, 0]].concat();
+    let octets = [frame(FrameKind::Last, b"good"), alloc::vec![0x80, 0]].concat();
     let mut decoder = Decoder::default();
     let limits = Limits::default();
     let (taken, item) = decoder.decode(&octets, Expect::Traffic, &limits, Credit::UNLIMITED).unwrap();
@@ -157,7 +159,7 @@ fn limits_hold_to_the_octet_and_frame_whole_or_in_pieces() {
             let _ = n;
             encode::frame(&mut wire, FrameKind::More, b"");
         }
-        encode::frame(&mut wire, FrameKind::Last, &vec![7; octets - 2 * frames]);
+        encode::frame(&mut wire, FrameKind::Last, &alloc::vec![7; octets - 2 * frames]);
         wire
     };
     let cases = [
@@ -203,7 +205,7 @@ fn a_message_before_the_handshake_is_over_is_refused_by_its_flags() {
 #[test]
 fn a_gathered_message_takes_exactly_its_size() {
     let mut decoder = Decoder::default();
-    let octets = frame(FrameKind::Last, &vec![7; 100_000]);
+    let octets = frame(FrameKind::Last, &alloc::vec![7; 100_000]);
     let mut message = None;
     for piece in octets.chunks(1_460) {
         if let (_, Some(Item::Message(whole))) =
@@ -232,4 +234,55 @@ fn many_small_frames_do_not_move_the_message_each_time() {
         assert!(decoder.partial.capacity() <= 2 * decoder.partial.len() + FIRST_RESERVE);
     }
     assert!(moves <= 20, "{moves}");
+}
+
+#[test]
+fn a_message_of_many_frames_keeps_no_memory_that_it_does_not_need() {
+    let octets = [frame(FrameKind::More, &[7; 100]).repeat(700), frame(FrameKind::Last, b"")].concat();
+    let mut decoder = Decoder::default();
+    let mut message = None;
+    for piece in octets.chunks(1_460) {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            let (taken, item) = decoder.decode(rest, Expect::Traffic, &Limits::default(), Credit::UNLIMITED).unwrap();
+            rest = &rest[taken..];
+            if let Some(Item::Message(whole)) = item {
+                message = Some(whole);
+            }
+        }
+    }
+    let Wire::One(bytes) = message.unwrap().wire().clone() else { panic!("one piece") };
+    let memory: Vec<u8> = bytes.into();
+    assert!(memory.capacity() <= octets.len() + octets.len() / 8, "{}", memory.capacity());
+}
+
+proptest! {
+    #[test]
+    fn what_is_under_way_takes_no_more_than_twice_what_may_come(
+        frames in vec((0..3_u8, 0..300_usize), 1..40),
+        pieces in vec(1..400_usize, 1..40),
+    ) {
+        let limits = Limits { message_octets: 1_000, command_octets: 300, ..Limits::default() };
+        let kinds = [FrameKind::More, FrameKind::Last, FrameKind::Command];
+        let octets: Vec<u8> = frames
+            .into_iter()
+            .flat_map(|(kind, size)| frame(kinds[usize::from(kind)], &alloc::vec![7; size]))
+            .collect();
+        let mut decoder = Decoder::default();
+        let mut rest = &octets[..];
+        for piece in pieces.into_iter().cycle() {
+            let mut input = &rest[..piece.min(rest.len())];
+            rest = &rest[input.len()..];
+            while !input.is_empty() {
+                let Ok((taken, _)) = decoder.decode(input, Expect::Traffic, &limits, Credit::UNLIMITED) else {
+                    return Ok(());
+                };
+                prop_assert!(decoder.held() <= 2 * (1_000 + 300) + FIRST_RESERVE, "{} octets", decoder.held());
+                input = &input[taken..];
+            }
+            if rest.is_empty() {
+                break;
+            }
+        }
+    }
 }

@@ -10,7 +10,7 @@ use super::{Carrier, Engine};
 use crate::net::sources::{NO_TOKEN, Source};
 use crate::net::stream::Stream;
 use crate::net::tcp;
-use crate::socket::{Closed, Pattern, PeerId};
+use crate::socket::{Closed, Pattern, PeerId, Refused};
 use crate::time::Instant;
 
 /// Connections that one listener accepts in one turn. A storm of dials then leaves time for those that are there.
@@ -60,11 +60,12 @@ impl<P: Pattern> Engine<P> {
                 Ok((io, address)) => {
                     let address = tcp::canonical(address);
                     // Refused connections close as they are dropped.
-                    let Ok(peer) = self.socket.accept(self.now, address) else {
+                    match self.socket.accept(self.now, address) {
+                        Ok(peer) => self.admit(peer, io),
+                        Err(Refused::AddressFull) => {}
                         // It may have said that it wants no more: that is heard with the next flush.
-                        return true;
-                    };
-                    self.admit(peer, io);
+                        Err(_) => return true,
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     listener.ready = false;

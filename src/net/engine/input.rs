@@ -131,7 +131,9 @@ impl<P: Pattern> Engine<P> {
             open.paused = !open.rest.is_empty();
             return taken;
         }
-        let size = open.appetite.min(self.share).min(self.scratch.len());
+        // No more than there is room for, and a little: what the socket does not take is kept until it does.
+        let room = self.socket.room_to_receive(peer).saturating_add(MIN_READ);
+        let size = open.appetite.min(self.share).min(room).min(self.scratch.len());
         let octets = match stream.transport.read(self.scratch.get_mut(..size).unwrap_or_default()) {
             Received::Nothing => return 0,
             Received::Octets(octets) => octets,

@@ -26,7 +26,7 @@ fn large(octet: u8, octets: usize) -> Run {
 
 fn ids<const N: usize>() -> [PeerId; N] {
     let mut peers = Peers::default();
-    core::array::from_fn(|_| peers.insert(Address::Unnamed, None))
+    core::array::from_fn(|_| peers.insert(Address::Unnamed, None, None))
 }
 
 /// What a queue holds: all octets, and all messages.

@@ -1,11 +1,13 @@
 //! Receive marks, pauses, and what bounds how many peers there are.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::harness::{Rig, hello, wire};
-use crate::conn::{Heartbeat, Mark};
+use crate::conn::{Heartbeat, Limits, Mark};
 use crate::socket::{Closed, Event, Options, Refused};
 use crate::wire::{SocketType, encode};
 
@@ -111,6 +113,93 @@ fn at_the_limit_of_peers_nothing_is_accepted_until_one_is_gone_and_its_end_is_re
     rig.events();
     assert_eq!(rig.told(), ["start"]);
     rig.client("c");
+}
+
+#[test]
+fn an_address_has_so_many_peers_and_others_are_let_in() {
+    let mut rig = Rig::router(Options::new().max_per_address(Some(2)));
+    let [one, other]: [SocketAddr; 2] = ["192.0.2.1:7", "192.0.2.2:7"].map(|text| text.parse().unwrap());
+    let first = rig.accept_from(one).unwrap();
+    rig.accept_from(one).unwrap();
+    for _ in 0..100 {
+        assert_eq!(rig.accept_from(one), Err(Refused::AddressFull));
+    }
+    assert_eq!(rig.events(), ["192.0.2.1:7 refused, 2 are allowed"], "told once");
+    assert_eq!(rig.socket.refused_by_address(), 100);
+    assert!(rig.accept_from(other).is_ok());
+    for _ in 0..5 {
+        rig.accept();
+    }
+    // Its place is free when its end is read.
+    rig.socket.handle_closed(rig.now, first, Closed::Eof);
+    assert_eq!(rig.accept_from(one), Err(Refused::AddressFull));
+    assert_eq!(rig.events(), ["0 rejected: closed by the peer"]);
+    assert!(rig.accept_from(one).is_ok());
+    assert_eq!(rig.accept_from(one), Err(Refused::AddressFull));
+    assert_eq!(rig.events(), ["192.0.2.1:7 refused, 2 are allowed"], "it had room in between");
+}
+
+#[test]
+fn a_peer_that_we_dial_takes_no_place_of_its_address() {
+    let mut rig = Rig::router(Options::new().max_per_address(Some(1)));
+    let address: SocketAddr = "192.0.2.1:7".parse().unwrap();
+    let server = rig.socket.connect(rig.now, "server");
+    rig.turn();
+    rig.socket.handle_dialed(rig.now, server, address);
+    assert!(rig.accept_from(address).is_ok());
+    assert!(rig.accept_from(address).is_err());
+    rig.socket.disconnect(rig.now, server);
+    rig.events();
+    assert!(rig.accept_from(address).is_err(), "it gives back no place that it did not take");
+}
+
+/// A message of 1,000 octets, without its end.
+fn begun(octets: usize) -> Vec<u8> {
+    let mut whole = wire([0; 1_000 - 9]);
+    whole.truncate(octets);
+    whole
+}
+
+/// Messages of 1,000 octets, so that no limit for all is below 4,000 with the commands.
+fn unfinished(limit: u64) -> Options {
+    let mut limits = Limits::default();
+    (limits.message_octets, limits.command_octets) = (1_000, 1_000);
+    Options::new().limits(limits).unfinished_octets(Some(limit))
+}
+
+#[test]
+fn of_too_much_that_is_unfinished_the_peer_that_holds_most_goes() {
+    let mut rig = Rig::router(unfinished(4_000));
+    let peers: Vec<_> = ["0", "1", "2", "3", "4", "5"].map(|identity| rig.client(identity)).into();
+    rig.events();
+    // The last but one holds most, and it is not what passes the limit.
+    for (peer, octets) in peers.iter().zip([600, 700, 650, 800, 990]) {
+        rig.feed(*peer, &begun(octets));
+    }
+    assert!(rig.socket.unfinished_octets() <= 4_000);
+    assert_eq!(rig.events(), Vec::<String>::new());
+    rig.feed(peers[5], &begun(600));
+    let cause = "its unfinished message was the largest when all together passed the limit of 4000 octets";
+    assert_eq!(rig.events(), [format!("4 gone: {cause}")]);
+    assert_eq!(rig.told(), ["close 4"]);
+    for peer in &peers[..3] {
+        rig.socket.disconnect(rig.now, *peer);
+    }
+    for (peer, octets) in [(peers[3], 800), (peers[5], 600)] {
+        rig.feed(peer, &wire([0; 1_000 - 9])[octets..]);
+    }
+    assert_eq!(rig.events().len(), 3 + 2);
+    assert_eq!(rig.socket.unfinished_octets(), 0);
+}
+
+#[test]
+fn one_peer_alone_always_finishes_its_message() {
+    let mut rig = Rig::router(unfinished(0));
+    let peer = rig.client("a");
+    for octet in wire([0; 1_000 - 9]).chunks(1) {
+        rig.feed(peer, octet);
+    }
+    assert_eq!(rig.events().len(), 2);
 }
 
 #[test]

@@ -4,10 +4,11 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use crate::message::Message;
-use crate::socket::{Action, Address, Dealer, Event, Options, Pattern, PeerId, Router, SendError, Socket};
+use crate::socket::{Action, Address, Dealer, Event, Options, Pattern, PeerId, Refused, Router, SendError, Socket};
 use crate::time::Instant;
 use crate::wire::{FrameKind, Greeting, MechanismName, SocketType, Version, encode};
 
@@ -60,6 +61,10 @@ impl<P: Pattern> Rig<P> {
     /// Accepts a connection that has said nothing yet.
     pub(crate) fn accept(&mut self) -> PeerId {
         self.socket.accept(self.now, Address::Unnamed).expect("there is room for a peer")
+    }
+
+    pub(crate) fn accept_from(&mut self, address: SocketAddr) -> Result<PeerId, Refused> {
+        self.socket.accept(self.now, address)
     }
 
     /// Accepts a DEALER with this identity, up to the end of the handshake. Its event is still to be taken.
@@ -185,6 +190,7 @@ fn said(event: &Event) -> String {
         Event::Writable { peer: Some(peer) } => format!("{} writable", peer.index()),
         Event::Writable { peer: None } => "writable".to_string(),
         Event::AcceptFailed { reason } => format!("accept failed: {reason}"),
+        Event::AddressFull { address, allowed } => format!("{address} refused, {allowed} are allowed"),
         Event::Closed { unsent } => format!("closed, {unsent} unsent"),
     }
 }
