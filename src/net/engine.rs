@@ -25,6 +25,7 @@ pub use self::error::{BindError, ConnectError, UnbindError};
 use super::endpoint::Endpoint;
 use super::resolve::Resolver;
 use super::sources::{Listener, NO_TOKEN, Source, Sources};
+use super::stream::Phase;
 use super::tcp::{self, TcpOptions};
 use crate::socket::{Event, Pattern, PeerId, Socket};
 use crate::time::Instant;
@@ -32,6 +33,10 @@ use crate::time::Instant;
 /// What one read takes at most. What a relay reads at once it also writes at once, to each receiver: with one sender
 /// among many clients a quarter of this carries a third less. The memory is touched only as far as reads fill it.
 const SCRATCH_OCTETS: usize = 1024 * 1024;
+
+/// How many connections may linger that we have ended. With one more the oldest is cut: whoever makes us end one
+/// connection after the other must not take all descriptors with those that are over.
+const MAX_CLOSING: usize = 1_024;
 
 /// A [`Socket`] on TCP, inside your own `mio::Poll`.
 ///
@@ -57,6 +62,8 @@ const SCRATCH_OCTETS: usize = 1024 * 1024;
 ///   [`TcpOptions::turn_octets`], and each is written about 1 MiB. What is left over makes the timeout zero.
 /// - A peer that floods, or that does not read, delays no other.
 /// - What a peer sent before its connection ended is delivered before its end is.
+/// - A connection that we end lingers for a second or two at most, so that our last words arrive, and no more than 1,024 do
+///   at a time: the oldest is cut for the next. Only when the engine itself is closed all of them may.
 /// - No time is spent on idle peers, and they hold no buffer.
 ///
 /// # Example
@@ -115,6 +122,8 @@ pub struct Engine<P: Pattern> {
     writes: VecDeque<usize>,
     /// Deadlines of streams with their keys. Only dials and closes have one.
     deadlines: BTreeSet<(Instant, usize)>,
+    /// Keys of streams that are closing, by the time at which they began to.
+    closing: BTreeSet<(Instant, usize)>,
     resolver: Resolver,
     acceptance: Acceptance,
     scratch: Box<[u8]>,
@@ -160,6 +169,7 @@ impl<P: Pattern> Engine<P> {
             reads: VecDeque::new(),
             writes: VecDeque::new(),
             deadlines: BTreeSet::new(),
+            closing: BTreeSet::new(),
             resolver: Resolver::default(),
             acceptance: Acceptance::default(),
             scratch: vec![0; SCRATCH_OCTETS].into(),
@@ -276,6 +286,13 @@ impl<P: Pattern> Engine<P> {
         Instant::after_epoch(self.epoch.elapsed())
     }
 
+    /// Returns how many connections the engine has in the system, each with a descriptor and a token: those of peers, those
+    /// that are being dialled, and those that we have ended and that linger.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.sources.streams()
+    }
+
     /// Returns the socket.
     #[must_use]
     pub fn socket(&self) -> &Socket<P> {
@@ -305,7 +322,7 @@ impl<P: Pattern> Engine<P> {
     /// Returns whether the socket is closed and the last connection gone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.socket.is_closed() && !self.socket.has_actions() && !self.sources.has_streams()
+        self.socket.is_closed() && !self.socket.has_actions() && self.sources.streams() == 0
     }
 
     /// Reads the clock for what follows: once per turn, not once per packet.
@@ -354,6 +371,9 @@ impl<P: Pattern> Engine<P> {
     /// Drops a stream and closes its transport.
     fn drop_stream(&mut self, key: usize) {
         self.set_deadline(key, None);
+        if let Some(Phase::Closing(closing)) = self.sources.stream_mut(key).map(|stream| &stream.phase) {
+            self.closing.remove(&(closing.since(), key));
+        }
         self.sources.remove(key);
         self.acceptance.room_was_made(self.now);
     }

@@ -17,6 +17,8 @@ pub(super) struct Sources {
     registry: Registry,
     tokens: Range<usize>,
     slab: Slab<Source>,
+    /// How many of them are streams.
+    streams: usize,
 }
 
 #[derive(Debug)]
@@ -40,7 +42,7 @@ pub(super) struct Listener {
 impl Sources {
     pub(super) fn new(registry: Registry, tokens: Range<usize>) -> Self {
         let slab = Slab::new();
-        Self { registry, tokens, slab }
+        Self { registry, tokens, slab, streams: 0 }
     }
 
     /// Returns whether one more source finds a token.
@@ -75,12 +77,14 @@ impl Sources {
             self.slab.remove(key);
             return Err(error);
         }
+        self.streams += usize::from(matches!(source, Source::Stream(_)));
         Ok(key)
     }
 
     /// Takes a source out and closes it.
     pub(super) fn remove(&mut self, key: usize) -> Option<Source> {
         let mut source = self.slab.try_remove(key)?;
+        self.streams -= usize::from(matches!(source, Source::Stream(_)));
         deregister(&self.registry, &mut source);
         Some(source)
     }
@@ -96,9 +100,8 @@ impl Sources {
         }
     }
 
-    pub(super) fn has_streams(&self) -> bool {
-        let mut sources = self.slab.iter();
-        sources.any(|(_, source)| matches!(source, Source::Stream(_)))
+    pub(super) fn streams(&self) -> usize {
+        self.streams
     }
 
     pub(super) fn listeners(&self) -> impl Iterator<Item = (usize, &Listener)> {

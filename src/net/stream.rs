@@ -90,6 +90,7 @@ pub(super) struct Open {
 /// The socket is done with it.
 #[derive(Debug)]
 pub(super) struct Closing {
+    since: Instant,
     last: Bytes,
     /// `last` is written and our side shut down.
     shut: bool,
@@ -220,8 +221,13 @@ impl Open {
 
 impl Closing {
     /// Prepares to write `last` and then to wait for the peer's end.
-    pub(super) fn new(last: Bytes) -> Self {
-        Self { last, shut: false, drain: DRAIN_OCTETS }
+    pub(super) fn new(since: Instant, last: Bytes) -> Self {
+        Self { since, last, shut: false, drain: DRAIN_OCTETS }
+    }
+
+    /// Returns when it began to close.
+    pub(super) fn since(&self) -> Instant {
+        self.since
     }
 
     /// Returns whether our side is shut down.

@@ -12,5 +12,7 @@ mod flow;
 mod handshake;
 mod host;
 #[cfg(target_os = "linux")]
+mod limits;
+#[cfg(target_os = "linux")]
 mod memory;
 mod traffic;

@@ -6,7 +6,7 @@ use std::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{Carrier, Engine};
+use super::{Carrier, Engine, MAX_CLOSING};
 use crate::net::stream::{Closing, Linger, Phase, Written};
 use crate::socket::{Action, Pattern, PeerId};
 
@@ -102,12 +102,24 @@ impl<P: Pattern> Engine<P> {
         };
         match &stream.phase {
             Phase::Open(open) if open.write_failed.is_none() => {
-                stream.phase = Phase::Closing(Closing::new(last));
+                stream.phase = Phase::Closing(Closing::new(self.now, last));
+                self.closing.insert((self.now, key));
                 self.set_deadline(key, Some(self.now + LINGER));
                 self.linger(key);
                 self.requeue(key);
+                self.cut_oldest_closing();
             }
             _ => self.drop_stream(key),
+        }
+    }
+
+    /// Drops the stream that has been closing for longest, if there are too many. When the engine closes all may linger:
+    /// no more come.
+    fn cut_oldest_closing(&mut self) {
+        if self.closing.len() > MAX_CLOSING && !self.acceptance.closed {
+            if let Some((_, oldest)) = self.closing.pop_first() {
+                self.drop_stream(oldest);
+            }
         }
     }
 

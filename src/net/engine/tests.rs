@@ -110,7 +110,7 @@ fn a_dial_without_an_answer_is_given_up_for_the_next_address_and_then_for_good()
     assert_eq!(dialled(&mut rig), Some(second));
     rig.pass(Duration::from_secs(22));
     assert_eq!(dialled(&mut rig), None);
-    assert!(!rig.engine.sources.has_streams());
+    assert_eq!(rig.engine.connections(), 0);
     let Some(Event::Retrying { cause, .. }) = rig.engine.poll_event() else { panic!("not reported") };
     assert_eq!(*cause, DialError::TimedOut.into());
 }
@@ -125,11 +125,11 @@ fn last_words_that_nobody_reads_are_given_up() {
     // More than the system buffers.
     rig.engine.let_go(peer, vec![0; 64 << 20].into());
     assert!(rig.engine.carrier(peer).is_none());
-    assert!(rig.engine.sources.has_streams());
+    assert_eq!(rig.engine.connections(), 1);
     rig.pass(Duration::from_millis(500));
-    assert!(rig.engine.sources.has_streams());
+    assert_eq!(rig.engine.connections(), 1);
     rig.pass(Duration::from_millis(1500));
-    assert!(!rig.engine.sources.has_streams());
+    assert_eq!(rig.engine.connections(), 0);
 }
 
 #[test]
