@@ -95,8 +95,13 @@ pub(crate) fn dealer(options: Options) -> Node<Dealer> {
 }
 
 pub(crate) fn relay(options: RelayOptions) -> Node<Router, Relay> {
+    relay_with(options, Options::new())
+}
+
+/// As `relay`, on a socket with options of its own.
+pub(crate) fn relay_with(options: RelayOptions, socket: Options) -> Node<Router, Relay> {
     Node::start(move || {
-        let socket = Socket::router(options.apply(Options::new()), seed());
+        let socket = Socket::router(options.apply(socket), seed());
         (socket, Relay::new(options))
     })
 }
