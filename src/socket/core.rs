@@ -420,8 +420,8 @@ impl Core {
         }
     }
 
-    /// The next event in the order in which peers have their turn.
-    pub(crate) fn next_event(&mut self) -> Option<Event> {
+    /// The next event in the order in which peers have their turn; with `runs`, messages come as runs.
+    pub(crate) fn next_event(&mut self, runs: bool) -> Option<Event> {
         if let Some(notice) = self.notices.pop_front() {
             return Some(notice);
         }
@@ -429,7 +429,7 @@ impl Core {
             let Some(slot) = self.peers.get_mut(peer) else {
                 continue;
             };
-            let event = slot.inbox.pop(peer, self.options.deliver_runs);
+            let event = slot.inbox.pop(peer, runs);
             if !slot.inbox.is_empty() {
                 self.fair.push_back(peer);
             } else {
@@ -459,7 +459,7 @@ impl Core {
             let peer = self.fair.remove(place)?;
             self.fair.push_front(peer);
         }
-        self.next_event()
+        self.next_event(self.options.deliver_runs)
     }
 
     pub(crate) fn has_events(&self) -> bool {

@@ -388,7 +388,14 @@ impl<P: Pattern> Socket<P> {
     /// What happened, for the application.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.core.next_event()
+        self.core.next_event(self.core.options.deliver_runs)
+    }
+
+    /// As [`poll_event`](Socket::poll_event), with messages that came together as one run. Unlike those of
+    /// [`Options::deliver_runs`], it may be kept.
+    #[cfg(feature = "net")]
+    pub(crate) fn poll_run(&mut self) -> Option<Event> {
+        self.core.next_event(true)
     }
 
     /// How many octets of a peer may come before it is at its receive mark.

@@ -14,15 +14,15 @@ use std::vec::Vec;
 use super::sync::{Condvar, Mutex, MutexGuard};
 use super::worker::Side;
 use super::{CloseError, HandleEvent, RecvError, until};
-use crate::message::Message;
+use crate::message::{Message, Run};
 use crate::net::Engine;
 use crate::socket::SendError;
 
-/// How many messages lie ready for the program. The others wait in the socket, where they count for their peer. Few under
+/// How many messages lie ready for the program, besides the rest of a run. The others wait in the socket, where they count for their peer. Few under
 /// the checker, so that it meets the limit.
 const READY_MESSAGES: usize = if cfg!(test) { 4 } else { 1_024 };
 
-/// And how many octets, unless one message has more.
+/// And how many octets, besides the rest of a run.
 const READY_OCTETS: usize = 1 << 20;
 
 /// Events that nobody takes are forgotten beyond this, the oldest first.
@@ -71,7 +71,10 @@ pub(super) struct Out<S: Side> {
 
 /// What the I/O thread leaves for the program.
 struct Ready<S: Side> {
-    messages: VecDeque<(S::From, Message)>,
+    /// As they came: split by the thread that receives, since one that shares a block with another thread pays for it
+    /// with each message.
+    runs: VecDeque<(S::From, Run)>,
+    messages: usize,
     octets: usize,
     events: VecDeque<HandleEvent>,
     /// The I/O thread has more than there was room for.
@@ -81,9 +84,18 @@ struct Ready<S: Side> {
 }
 
 impl<S: Side> Ready<S> {
+    fn next_message(&mut self) -> Option<(S::From, Message)> {
+        let (from, run) = self.runs.front_mut()?;
+        if run.messages() > 1 {
+            return Some((from.clone(), run.pop()?));
+        }
+        let (from, mut run) = self.runs.pop_front()?;
+        Some((from, run.pop()?))
+    }
+
     /// Half of it is free.
     fn has_room(&self) -> bool {
-        self.messages.len() <= READY_MESSAGES / 2 && self.octets <= READY_OCTETS / 2
+        self.messages <= READY_MESSAGES / 2 && self.octets <= READY_OCTETS / 2
     }
 }
 
@@ -123,7 +135,8 @@ impl<S: Side> Desk<S> {
             }),
             room: Condvar::new(),
             ready: Mutex::new(Ready {
-                messages: VecDeque::new(),
+                runs: VecDeque::new(),
+                messages: 0,
                 octets: 0,
                 events: VecDeque::new(),
                 stalled: false,
@@ -218,7 +231,8 @@ impl<S: Side> Desk<S> {
     /// The next message.
     pub(super) fn receive(&self, wait: Wait) -> Result<(S::From, Message), RecvError> {
         self.take(wait, |ready| {
-            let (from, message) = ready.messages.pop_front()?;
+            let (from, message) = ready.next_message()?;
+            ready.messages -= 1;
             ready.octets -= message.wire_len();
             Some((from, message))
         })
@@ -286,24 +300,26 @@ impl<S: Side> Desk<S> {
     /// How many messages and octets the program takes now.
     pub(super) fn appetite(&self) -> (usize, usize) {
         let ready = lock(&self.ready);
-        (READY_MESSAGES.saturating_sub(ready.messages.len()), READY_OCTETS.saturating_sub(ready.octets))
+        (READY_MESSAGES.saturating_sub(ready.messages), READY_OCTETS.saturating_sub(ready.octets))
     }
 
-    /// Lays messages and events ready. If there are `more`, the I/O thread is to be woken when there is room.
+    /// Lays runs and events ready. If there are `more`, the I/O thread is to be woken when there is room.
     pub(super) fn lay_out(
         &self,
-        messages: &mut VecDeque<(S::From, Message)>,
+        runs: &mut VecDeque<(S::From, Run)>,
         events: &mut Vec<HandleEvent>,
         more: bool,
     ) {
-        let news = !messages.is_empty() || !events.is_empty();
-        let octets: usize = messages.iter().map(|(_, message)| message.wire_len()).sum();
+        let news = !runs.is_empty() || !events.is_empty();
         let mut ready = lock(&self.ready);
-        ready.octets += octets;
-        if ready.messages.is_empty() {
-            mem::swap(&mut ready.messages, messages);
+        for (_, run) in &*runs {
+            ready.messages += run.messages() as usize;
+            ready.octets += run.octets().len();
+        }
+        if ready.runs.is_empty() {
+            mem::swap(&mut ready.runs, runs);
         } else {
-            ready.messages.append(messages);
+            ready.runs.append(runs);
         }
         for event in events.drain(..) {
             if ready.events.len() == EVENTS {

@@ -11,7 +11,7 @@ use mio::{Events, Poll, Token, Waker};
 
 use super::desk::{Answer, Desk};
 use super::{HandleEvent, HandleOptions};
-use crate::message::Message;
+use crate::message::{Message, Run};
 use crate::net::Engine;
 use crate::socket::{Event, Pattern, PeerId, Socket};
 
@@ -26,7 +26,7 @@ pub(super) trait Side: Pattern + Send + Sized + 'static {
     /// Where a message goes.
     type To: Send;
     /// Who a message came from.
-    type From: Send;
+    type From: Clone + Send;
     /// How much may still be sent to whom, for the program's threads.
     type Ledger: Send;
     /// What has been passed to the socket, for the I/O thread.
@@ -52,7 +52,7 @@ pub(super) struct Worker<S: Side> {
     books: S::Books,
     /// The empty batch to be exchanged for a full one.
     batch: Vec<(S::To, Message)>,
-    messages: VecDeque<(S::From, Message)>,
+    runs: VecDeque<(S::From, Run)>,
     events: Vec<HandleEvent>,
     answers: Vec<Answer>,
     // The last to be dropped: when the program hears of the end, all is closed.
@@ -88,7 +88,7 @@ impl<S: Side> Worker<S> {
             desk: Arc::clone(&desk),
             books: S::Books::default(),
             batch: Vec::new(),
-            messages: VecDeque::new(),
+            runs: VecDeque::new(),
             events: Vec::new(),
             answers: Vec::new(),
             _farewell: Farewell(Arc::clone(&desk)),
@@ -140,11 +140,11 @@ impl<S: Side> Worker<S> {
         let (mut messages, mut octets) = if all { (usize::MAX, usize::MAX) } else { self.desk.appetite() };
         let mut end = None;
         while messages > 0 && octets > 0 {
-            match self.engine.poll_event() {
-                Some(Event::Message { peer, message }) => {
-                    messages -= 1;
-                    octets = octets.saturating_sub(message.wire_len());
-                    self.messages.push_back((S::from(self.engine.socket(), peer), message));
+            match self.engine.socket_mut().poll_run() {
+                Some(Event::Run { peer, run }) => {
+                    messages = messages.saturating_sub(run.messages() as usize);
+                    octets = octets.saturating_sub(run.octets().len());
+                    self.runs.push_back((S::from(self.engine.socket(), peer), run));
                 }
                 Some(Event::Closed { unsent }) => end = Some(unsent),
                 Some(event) => self.events.push(HandleEvent::Socket(event)),
@@ -156,7 +156,7 @@ impl<S: Side> Worker<S> {
             self.events.push(HandleEvent::Socket(event));
         }
         let more = self.engine.socket().has_events();
-        self.desk.lay_out(&mut self.messages, &mut self.events, more);
+        self.desk.lay_out(&mut self.runs, &mut self.events, more);
         if let Some(unsent) = end {
             self.desk.end(Ok(unsent));
         }

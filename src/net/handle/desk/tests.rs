@@ -52,7 +52,7 @@ struct Io {
     bell: Arc<Bell>,
     queue: VecDeque<Message>,
     written: Vec<Message>,
-    incoming: VecDeque<((), Message)>,
+    incoming: VecDeque<Message>,
     closing: bool,
 }
 
@@ -84,7 +84,9 @@ impl Io {
             self.desk.settle(|ledger| ledger.load.settle(before, after));
 
             let (messages, _) = self.desk.appetite();
-            ready.extend(self.incoming.drain(..messages.min(self.incoming.len())));
+            // In runs of two, and one that is alone.
+            let batch: Vec<_> = self.incoming.drain(..messages.min(self.incoming.len())).collect();
+            ready.extend(batch.chunks(2).map(|messages| ((), run(messages))));
             self.desk.lay_out(&mut ready, &mut Vec::new(), !self.incoming.is_empty());
         }
         self.desk.end(Ok(self.incoming.len() as u64));
@@ -95,6 +97,11 @@ impl Io {
     fn load(&self, messages: usize) -> Load {
         Load { messages: messages as u64, octets: 0 }
     }
+}
+
+fn run(messages: &[Message]) -> Run {
+    let pieces: Vec<_> = messages.iter().flat_map(|message| message.wire().pieces()).flatten().copied().collect();
+    Run::from_wire(pieces.into(), messages.len() as u32)
 }
 
 fn send(desk: &Desk<Dealer>, text: &str) -> Result<(), SendError> {
@@ -123,7 +130,7 @@ fn senders_that_wait_for_room_all_get_it() {
 fn receivers_get_each_message_once_however_slow_they_are() {
     check(|| {
         let mut io = io(1);
-        io.incoming = (0..11_u8).map(|n| ((), Message::from(&[n]))).collect();
+        io.incoming = (0..11_u8).map(|n| Message::from(&[n])).collect();
         let desk = Arc::clone(&io.desk);
         let worker = thread::spawn(move || io.run());
         let left = Arc::new(AtomicU64::new(11));
