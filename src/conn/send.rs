@@ -1,25 +1,21 @@
 //! What waits to be sent to one peer.
 //!
-//! The queue is a list of entries in call order. An entry is one message, or some that are handled as one, and always
-//! ends at a message boundary. Commands go between two entries, never inside one.
+//! The queue is a list of entries in call order. An entry always ends at a message boundary. Commands go between two
+//! entries, never inside one.
+
+mod entry;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+pub(crate) use entry::{ENTRY_OCTETS, Entry};
+
+use entry::Body;
+
 use crate::conn::Mark;
 use crate::message::{Message, first_message};
-
-/// What an entry counts besides its octets: about what it takes in memory.
-pub(crate) const ENTRY_OCTETS: usize = 64;
-
-/// Messages up to this size are copied next to each other when several wait, since a slice of a vectored write
-/// costs more than such a copy.
-const PACK_OCTETS: usize = 128;
-
-/// An entry of packed messages takes no more once it is so large.
-const PACKED_OCTETS: usize = 16 * 1024;
 
 /// Room for so many entries is kept when the queue runs empty: enough for a steady flow without an allocation, and
 /// little for a peer that is idle.
@@ -37,56 +33,6 @@ pub struct SendQueue {
     charged: u64,
     /// The messages that were written whole, ever.
     messages_sent: u64,
-}
-
-#[derive(Debug)]
-struct Entry {
-    body: Body,
-    octets: usize,
-    messages: u32,
-}
-
-#[derive(Debug)]
-enum Body {
-    Message(Message),
-    /// Small messages, copied next to each other.
-    Packed(Vec<u8>),
-    /// Whole messages in a block of the broadcast log, and the number of that block.
-    Block(Bytes, u64),
-}
-
-impl Entry {
-    fn charge(&self) -> u64 {
-        (self.octets + ENTRY_OCTETS) as u64
-    }
-
-    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        let (one, many) = match &self.body {
-            Body::Message(message) => (None, message.wire().pieces()),
-            Body::Packed(octets) => (Some(&octets[..]), &[][..]),
-            Body::Block(octets, _) => (Some(&octets[..]), &[][..]),
-        };
-        one.into_iter().chain(many.iter().map(|piece| &piece[..]))
-    }
-
-    /// The whole messages that begin at `from` or later.
-    fn messages_from(self, from: usize) -> Vec<Message> {
-        let mut rest = match self.body {
-            Body::Message(message) => return if from == 0 { Vec::from([message]) } else { Vec::new() },
-            Body::Packed(octets) => Bytes::from(octets),
-            Body::Block(octets, _) => octets,
-        };
-        let mut messages = Vec::new();
-        let mut at = 0;
-        while let Some((octets, frames)) = first_message(&rest) {
-            let message = rest.split_to(octets);
-            if at >= from {
-                messages.push(Message::from_wire(message, frames));
-            }
-            at += octets;
-        }
-        messages
-    }
 }
 
 impl SendQueue {
@@ -109,22 +55,38 @@ impl SendQueue {
         if !self.mark.admits(self.messages, self.charged, 1, octets) {
             return Err(message);
         }
-        self.push_reserved(message);
+        if !self.pack(&message) {
+            self.append(Entry::from(message));
+        }
         Ok(())
     }
 
-    /// Appends a message that there is room for by the caller's own reckoning.
-    pub(crate) fn push_reserved(&mut self, message: Message) {
-        let octets = message.wire_len();
-        if octets > PACK_OCTETS || !self.pack(&message, octets) {
-            self.append(Entry { body: Body::Message(message), octets, messages: 1 });
+    /// Appends an entry, unless that would pass the mark.
+    #[cfg(feature = "net")]
+    pub(crate) fn push_entry(&mut self, entry: Entry) -> Result<(), Entry> {
+        let (messages, octets) = (u64::from(entry.messages), entry.octets as u64);
+        // The first message as always, and the others behind it.
+        let first = self.mark.admits(self.messages, self.charged, 1, entry.charge());
+        if !first || !self.mark.admits(self.messages + 1, self.charged + ENTRY_OCTETS as u64, messages - 1, octets) {
+            return Err(entry);
+        }
+        self.push_reserved(entry);
+        Ok(())
+    }
+
+    /// Appends what there is room for by the caller's own reckoning.
+    #[cfg(feature = "net")]
+    pub(crate) fn push_reserved(&mut self, entry: Entry) {
+        match &entry.body {
+            Body::Message(message) if self.pack(message) => {}
+            _ => self.append(entry),
         }
     }
 
     /// Appends `messages` whole messages that lie in a block of the broadcast log. The mark is the caller's to ask
     /// first: a turn's broadcasts pass it together or not at all.
     pub(crate) fn push_block(&mut self, octets: Bytes, messages: u32, block: u64) {
-        self.append(Entry { octets: octets.len(), messages, body: Body::Block(octets, block) });
+        self.append(Entry::block(octets, messages, block));
     }
 
     fn append(&mut self, entry: Entry) {
@@ -134,28 +96,19 @@ impl SendQueue {
     }
 
     /// Puts a small message behind the last entry's, if that one holds small messages too.
-    fn pack(&mut self, message: &Message, octets: usize) -> bool {
+    fn pack(&mut self, message: &Message) -> bool {
         let partly_sent = self.entries.len() == 1 && self.front_sent > 0;
         let Some(last) = self.entries.back_mut() else {
             return false;
         };
-        if let Body::Message(first) = &last.body {
-            if last.octets > PACK_OCTETS || partly_sent {
-                return false;
-            }
-            let mut packed = Vec::with_capacity(4 * PACK_OCTETS);
-            first.wire().pieces().iter().for_each(|piece| packed.extend_from_slice(piece));
-            last.body = Body::Packed(packed);
+        // Packed messages may be added to while they are sent; a message that stands alone would move.
+        let packs = !(partly_sent && last.is_message());
+        let before = last.octets;
+        if !packs || !last.pack(message) {
+            return false;
         }
-        let packed = match &mut last.body {
-            Body::Packed(packed) if packed.len() + octets <= PACKED_OCTETS => packed,
-            _ => return false,
-        };
-        message.wire().pieces().iter().for_each(|piece| packed.extend_from_slice(piece));
-        last.octets += octets;
-        last.messages += 1;
         self.messages += 1;
-        self.charged += octets as u64;
+        self.charged += (last.octets - before) as u64;
         true
     }
 

@@ -5,6 +5,8 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+#[cfg(feature = "net")]
+use crate::conn::Entry;
 use crate::conn::{self, Config, Connection, SendQueue};
 use crate::message::Message;
 use crate::rand::Rng;
@@ -281,16 +283,28 @@ impl Core {
         Ok(())
     }
 
-    /// Queues a message that there is room for by the caller's own reckoning, unless the peer is not connected.
+    /// Queues what there is room for by the caller's own reckoning, unless the peer is not connected.
     #[cfg(feature = "net")]
-    pub(crate) fn push_reserved(&mut self, peer: PeerId, message: Message) -> bool {
+    pub(crate) fn push_reserved(&mut self, peer: PeerId, entry: Entry) -> bool {
         let Some((queue, _)) = self.queue(peer) else {
             return false;
         };
-        queue.push_reserved(message);
+        queue.push_reserved(entry);
         self.transmit(peer);
         self.note_fullness(peer);
         true
+    }
+
+    /// Queues an entry for a connected peer that has room for all of it.
+    #[cfg(feature = "net")]
+    pub(crate) fn push_entry(&mut self, peer: PeerId, entry: Entry) -> Result<(), Entry> {
+        let Some((queue, _)) = self.queue(peer) else {
+            return Err(entry);
+        };
+        queue.push_entry(entry)?;
+        self.transmit(peer);
+        self.note_fullness(peer);
+        Ok(())
     }
 
     /// The queue of a connected peer, and whether somebody waits for room in it.

@@ -63,11 +63,22 @@ impl Socket<Dealer> {
         Ok(())
     }
 
-    /// As `send`, for a message that there is room for by the caller's own reckoning.
+    /// As `send`, for what there is room for by the caller's own reckoning.
     #[cfg(feature = "net")]
-    pub(crate) fn send_reserved(&mut self, message: Message) {
-        if let Err(message) = self.pattern.offer(&mut self.core, message) {
-            self.pattern.waiting.push_back(message);
+    pub(crate) fn send_reserved(&mut self, entry: conn::Entry) {
+        let Dealer { rotation, waiting, .. } = &self.pattern;
+        // With one peer to take it, there are no turns to take.
+        let entry = match rotation.only().filter(|_| waiting.messages.is_empty()) {
+            Some(peer) => match self.core.push_entry(peer, entry) {
+                Ok(()) => return,
+                Err(entry) => entry,
+            },
+            None => entry,
+        };
+        for message in entry.messages_from(0) {
+            if let Err(message) = self.pattern.offer(&mut self.core, message) {
+                self.pattern.waiting.push_back(message);
+            }
         }
     }
 

@@ -26,6 +26,12 @@ impl Rotation {
         self.ring.front().copied()
     }
 
+    /// Who has every turn.
+    #[cfg(feature = "net")]
+    pub(crate) fn only(&self) -> Option<PeerId> {
+        self.front().filter(|_| self.ring.len() == 1)
+    }
+
     /// It has had its turn.
     pub(crate) fn advance(&mut self) {
         if self.ring.len() > 1 {

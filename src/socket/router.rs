@@ -60,12 +60,12 @@ impl Socket<Router> {
         queued
     }
 
-    /// Sends a message that there is room for by the caller's own reckoning; says whether the peer was connected. Only
-    /// broadcasts can take its queue past the mark by it.
+    /// Sends what there is room for by the caller's own reckoning; says whether the peer was connected. Only broadcasts
+    /// can take its queue past the mark by it.
     #[cfg(feature = "net")]
-    pub(crate) fn send_reserved(&mut self, peer: PeerId, message: Message) -> bool {
+    pub(crate) fn send_reserved(&mut self, peer: PeerId, entry: conn::Entry) -> bool {
         self.pattern.end_turn(&mut self.core);
-        self.core.push_reserved(peer, message)
+        self.core.push_reserved(peer, entry)
     }
 
     /// The connected peer with this identity.

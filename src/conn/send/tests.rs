@@ -1,5 +1,6 @@
 use alloc::vec;
 
+use super::entry::PACKED_OCTETS;
 use super::*;
 use crate::wire::{FrameKind, encode};
 

@@ -8,7 +8,7 @@ use super::desk::Wait;
 use super::router::{Load, PeerSummary};
 use super::worker::Side;
 use super::{CloseError, Handle, HandleEvent, HandleOptions, OpenError, RecvError, seed, until};
-use crate::conn::Mark;
+use crate::conn::{Entry, Mark};
 use crate::message::Message;
 use crate::net::Endpoint;
 use crate::socket::{self, Counts, PeerId, SendError, Socket};
@@ -229,9 +229,13 @@ impl Side for socket::Dealer {
     type Ledger = Ledger;
     type Books = Books;
 
-    fn pass(socket: &mut Socket<Self>, books: &mut Books, (): (), message: Message) -> Option<PeerId> {
-        books.passed.add(Load::of(&message));
-        socket.send_reserved(message);
+    fn joins((): &(), (): &()) -> bool {
+        true
+    }
+
+    fn pass(socket: &mut Socket<Self>, books: &mut Books, (): (), entry: Entry) -> Option<PeerId> {
+        books.passed.add(Load::of_entry(&entry));
+        socket.send_reserved(entry);
         None
     }
 

@@ -14,6 +14,7 @@ use std::vec::Vec;
 use super::sync::{Condvar, Mutex, MutexGuard};
 use super::worker::Side;
 use super::{CloseError, HandleEvent, RecvError, until};
+use crate::conn::Entry;
 use crate::message::{Message, Run};
 use crate::net::Engine;
 use crate::socket::SendError;
@@ -54,7 +55,8 @@ pub(super) struct Desk<S: Side> {
 
 /// What the program leaves for the I/O thread.
 pub(super) struct Out<S: Side> {
-    pub(super) messages: Vec<(S::To, Message)>,
+    /// Small ones are packed at once: the thread that made them frees them, which costs another one much more.
+    pub(super) entries: Vec<(S::To, Entry)>,
     pub(super) orders: Vec<Order<S>>,
     /// How much may still be sent to whom.
     pub(super) ledger: S::Ledger,
@@ -67,6 +69,19 @@ pub(super) struct Out<S: Side> {
     end: Option<Result<u64, CloseError>>,
     /// The last connection is gone too, and with it the I/O thread.
     finished: bool,
+}
+
+impl<S: Side> Out<S> {
+    /// Adds a message; gives it back if all of it was copied.
+    fn push(&mut self, to: S::To, message: Message) -> Option<Message> {
+        if let Some((last, entry)) = self.entries.last_mut() {
+            if S::joins(last, &to) && entry.pack(&message) {
+                return Some(message);
+            }
+        }
+        self.entries.push((to, message.into()));
+        None
+    }
 }
 
 /// What the I/O thread leaves for the program.
@@ -124,7 +139,7 @@ impl<S: Side> Desk<S> {
     pub(super) fn new(ledger: S::Ledger, ring: Box<dyn Fn() + Send + Sync>) -> Desk<S> {
         Desk {
             out: Mutex::new(Out {
-                messages: Vec::new(),
+                entries: Vec::new(),
                 orders: Vec::new(),
                 ledger,
                 asleep: false,
@@ -155,14 +170,15 @@ impl<S: Side> Desk<S> {
         wait: Wait,
         reserve: impl Fn(&mut S::Ledger, Message) -> Result<(S::To, Message), SendError>,
     ) -> Result<(), SendError> {
+        let spent;
         let mut out = lock(&self.out);
         loop {
             if out.closing || out.end.is_some() {
                 return Err(SendError::Closing(message));
             }
             message = match reserve(&mut out.ledger, message) {
-                Ok(item) => {
-                    out.messages.push(item);
+                Ok((to, message)) => {
+                    spent = out.push(to, message);
                     break;
                 }
                 Err(SendError::Full(message)) => message,
@@ -177,6 +193,8 @@ impl<S: Side> Desk<S> {
             }
         }
         self.wake(out);
+        // Not while the lock is held.
+        drop(spent);
         Ok(())
     }
 
@@ -274,18 +292,18 @@ impl<S: Side> Desk<S> {
     /// there was room for. Whoever brings something, or makes room, from now on rings.
     pub(super) fn may_sleep(&self, more: bool) -> bool {
         let mut out = lock(&self.out);
-        out.asleep = out.messages.is_empty() && out.orders.is_empty();
+        out.asleep = out.entries.is_empty() && out.orders.is_empty();
         let asleep = out.asleep;
         drop(out);
         // Not before: whoever makes room rings only if the I/O thread is known to sleep.
         asleep && !(more && lock(&self.ready).has_room())
     }
 
-    /// Takes what the program left, and leaves the empty `messages` in its place.
-    pub(super) fn collect(&self, messages: &mut Vec<(S::To, Message)>) -> Vec<Order<S>> {
+    /// Takes what the program left, and leaves the empty `entries` in its place.
+    pub(super) fn collect(&self, entries: &mut Vec<(S::To, Entry)>) -> Vec<Order<S>> {
         let mut out = lock(&self.out);
         out.asleep = false;
-        mem::swap(messages, &mut out.messages);
+        mem::swap(entries, &mut out.entries);
         mem::take(&mut out.orders)
     }
 
@@ -340,7 +358,7 @@ impl<S: Side> Desk<S> {
     pub(super) fn end(&self, end: Result<u64, CloseError>) {
         let mut out = lock(&self.out);
         out.end.get_or_insert(end);
-        out.messages = Vec::new();
+        out.entries = Vec::new();
         // Whoever asked something is told by the loss of the question.
         let orders = mem::take(&mut out.orders);
         drop(out);

@@ -8,7 +8,7 @@ use std::vec::Vec;
 use super::desk::Wait;
 use super::worker::Side;
 use super::{CloseError, Handle, HandleEvent, HandleOptions, OpenError, RecvError, seed, until};
-use crate::conn::{Identity, Mark, QUEUE_ENTRY_OCTETS};
+use crate::conn::{Entry, Identity, Mark, QUEUE_ENTRY_OCTETS};
 use crate::message::Message;
 use crate::net::Endpoint;
 use crate::socket::{self, Address, Counts, PeerId, SendError, Socket};
@@ -262,6 +262,12 @@ impl Load {
         Load { messages: 1, octets: (message.wire_len() + QUEUE_ENTRY_OCTETS) as u64 }
     }
 
+    /// The messages of an entry, each counted as it was when it was sent.
+    pub(super) fn of_entry(entry: &Entry) -> Load {
+        let messages = u64::from(entry.messages());
+        Load { messages, octets: entry.octets() as u64 + messages * QUEUE_ENTRY_OCTETS as u64 }
+    }
+
     pub(super) fn add(&mut self, more: Load) {
         self.messages += more.messages;
         self.octets += more.octets;
@@ -355,18 +361,22 @@ impl Side for socket::Router {
     type Ledger = Ledger;
     type Books = Books;
 
-    fn pass(socket: &mut Socket<Self>, books: &mut Books, to: To, message: Message) -> Option<PeerId> {
+    fn joins(last: &To, next: &To) -> bool {
+        matches!((last, next), (To::Peer(last), To::Peer(next)) if last == next)
+    }
+
+    fn pass(socket: &mut Socket<Self>, books: &mut Books, to: To, entry: Entry) -> Option<PeerId> {
+        let load = Load::of_entry(&entry);
         match to {
             To::Peer(peer) => {
-                let load = Load::of(&message);
-                if !socket.send_reserved(peer, message) {
+                if !socket.send_reserved(peer, entry) {
                     return Some(peer);
                 }
                 books.note(peer, load);
             }
             To::AllBut(except) => {
-                books.broadcasts.add(Load::of(&message));
-                socket.broadcast_except(except, &message);
+                books.broadcasts.add(load);
+                entry.messages_from(0).iter().for_each(|message| socket.broadcast_except(except, message));
             }
         }
         None

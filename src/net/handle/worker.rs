@@ -11,7 +11,8 @@ use mio::{Events, Poll, Token, Waker};
 
 use super::desk::{Answer, Desk};
 use super::{HandleEvent, HandleOptions};
-use crate::message::{Message, Run};
+use crate::conn::Entry;
+use crate::message::Run;
 use crate::net::Engine;
 use crate::socket::{Event, Pattern, PeerId, Socket};
 
@@ -32,8 +33,11 @@ pub(super) trait Side: Pattern + Send + Sized + 'static {
     /// What has been passed to the socket, for the I/O thread.
     type Books: Send + Default;
 
-    /// Passes a message on to the socket. Room was reserved for it; if its peer is gone since, that peer is returned.
-    fn pass(socket: &mut Socket<Self>, books: &mut Self::Books, to: Self::To, message: Message) -> Option<PeerId>;
+    /// May a message to `next` go into one entry with those to `last`, which were sent just before?
+    fn joins(last: &Self::To, next: &Self::To) -> bool;
+
+    /// Passes messages on to the socket. Room was reserved for them; if their peer is gone since, that peer is returned.
+    fn pass(socket: &mut Socket<Self>, books: &mut Self::Books, to: Self::To, entry: Entry) -> Option<PeerId>;
 
     /// Who this peer is to the program.
     fn from(socket: &Socket<Self>, peer: PeerId) -> Self::From;
@@ -51,7 +55,7 @@ pub(super) struct Worker<S: Side> {
     desk: Arc<Desk<S>>,
     books: S::Books,
     /// The empty batch to be exchanged for a full one.
-    batch: Vec<(S::To, Message)>,
+    batch: Vec<(S::To, Entry)>,
     runs: VecDeque<(S::From, Run)>,
     events: Vec<HandleEvent>,
     answers: Vec<Answer>,
@@ -122,9 +126,10 @@ impl<S: Side> Worker<S> {
         let mut batch = std::mem::take(&mut self.batch);
         let orders = self.desk.collect(&mut batch);
         let mut overtaken = BTreeMap::new();
-        for (to, message) in batch.drain(..) {
-            if let Some(gone) = S::pass(self.engine.socket_mut(), &mut self.books, to, message) {
-                *overtaken.entry(gone).or_default() += 1;
+        for (to, entry) in batch.drain(..) {
+            let messages = u64::from(entry.messages());
+            if let Some(gone) = S::pass(self.engine.socket_mut(), &mut self.books, to, entry) {
+                *overtaken.entry(gone).or_default() += messages;
             }
         }
         self.batch = batch;

@@ -77,8 +77,9 @@ impl Io {
             let orders = self.desk.collect(&mut batch);
             // Nothing else is ordered here.
             self.closing |= !orders.is_empty();
+            let batch: Vec<_> = batch.drain(..).flat_map(|((), entry)| entry.messages_from(0)).collect();
             let before = self.load(self.queue.len() + batch.len());
-            self.queue.extend(batch.drain(..).map(|((), message)| message));
+            self.queue.extend(batch);
             self.written.extend(self.queue.pop_front());
             let after = self.load(self.queue.len());
             self.desk.settle(|ledger| ledger.load.settle(before, after));
