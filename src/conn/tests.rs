@@ -231,6 +231,17 @@ fn at_most_one_ping_is_unanswered() {
     assert_eq!(written(&mut conn), ping(16, b""));
 }
 
+/// The timeout is the interval too, unless it is set: one PING runs out when the next is due.
+#[test]
+fn a_ping_goes_out_at_each_interval_to_a_peer_that_speaks_and_never_answers() {
+    let mut conn = with_heartbeat(Heartbeat::every(SECOND));
+    for second in 1..6 {
+        conn.handle_timeout(at(second)).expect("it was heard");
+        assert_eq!(written(&mut conn), ping(0, b""), "after {second} s");
+        feed(&mut conn, at(second), &message(b"no PONG")).expect("a message");
+    }
+}
+
 #[test]
 fn a_peer_that_sends_and_never_reads_does_not_make_pings_pile_up() {
     let mut conn = with_heartbeat(Heartbeat::every(SECOND));

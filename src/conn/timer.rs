@@ -15,7 +15,8 @@ pub(crate) enum Timer {
 }
 
 impl Timer {
-    pub(crate) const ALL: [Timer; 4] = [Timer::Handshake, Timer::Ping, Timer::Silence, Timer::Ttl];
+    /// In the order in which those that are due at once are looked at: a PING that runs out makes room for the next.
+    pub(crate) const ALL: [Timer; 4] = [Timer::Handshake, Timer::Silence, Timer::Ttl, Timer::Ping];
 }
 
 /// When each timer fires, if it is set.
