@@ -322,12 +322,7 @@ impl<S: Side> Desk<S> {
     }
 
     /// Lays runs and events ready. If there are `more`, the I/O thread is to be woken when there is room.
-    pub(super) fn lay_out(
-        &self,
-        runs: &mut VecDeque<(S::From, Run)>,
-        events: &mut Vec<HandleEvent>,
-        more: bool,
-    ) {
+    pub(super) fn lay_out(&self, runs: &mut VecDeque<(S::From, Run)>, events: &mut Vec<HandleEvent>, more: bool) {
         let news = !runs.is_empty() || !events.is_empty();
         let mut ready = lock(&self.ready);
         for (_, run) in &*runs {
