@@ -164,20 +164,63 @@ impl Raw {
         std::mem::take(&mut self.received)
     }
 
+    /// Reads on until `is_enough` of all that came and was not taken. False if the other side closes before.
+    pub(crate) fn read_until(&mut self, is_enough: impl Fn(&[u8]) -> bool) -> bool {
+        while !is_enough(&self.received) {
+            if !self.read_some(PATIENCE) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Reads for so long, or until the other side closes: then it is true.
+    pub(crate) fn ends_within(&mut self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            if self.read_once(left) == Came::End {
+                return true;
+            }
+        }
+    }
+
+    /// What came and was not taken.
+    pub(crate) fn received(&self) -> &[u8] {
+        &self.received
+    }
+
     /// False at the end of the stream, however it came.
     fn read_some(&mut self, patience: Duration) -> bool {
+        match self.read_once(patience) {
+            Came::Octets => true,
+            Came::End => false,
+            Came::Nothing => panic!("nothing came for {patience:?}, not even the end"),
+        }
+    }
+
+    fn read_once(&mut self, patience: Duration) -> Came {
         self.stream.set_read_timeout(Some(patience)).expect("a timeout");
         let mut buffer = [0; 4096];
         match self.stream.read(&mut buffer) {
-            Ok(0) => false,
+            Ok(0) => Came::End,
             Ok(count) => {
                 self.received.extend_from_slice(&buffer[..count]);
-                true
+                Came::Octets
             }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                panic!("nothing came for {patience:?}, not even the end")
-            }
-            Err(_) => false,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Came::Nothing,
+            Err(_) => Came::End,
         }
     }
+}
+
+/// What a read brought.
+#[derive(PartialEq)]
+enum Came {
+    Octets,
+    End,
+    Nothing,
 }
