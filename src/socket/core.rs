@@ -553,5 +553,26 @@ impl Core {
     }
 }
 
+#[cfg(test)]
+impl Core {
+    /// Whatever is still known of peers, in numbers; and those entries that may be left behind to be swept later.
+    pub(crate) fn leftovers(&self) -> (Vec<usize>, Vec<usize>) {
+        let kept = [
+            self.peers.len(),
+            self.living,
+            self.unfinished,
+            self.fair.len(),
+            self.notices.len(),
+            self.actions.len(),
+            self.transmits.len(),
+            self.resumed.len(),
+            self.full.len(),
+            self.hosts.len(),
+            self.unfinished_octets as usize,
+        ];
+        (kept.into(), [self.deadlines.len(), self.handshakes.len()].into())
+    }
+}
+
 /// A peer that is dialled again and again, while nobody reads what becomes of it, is dialled no more until somebody does.
 const MAX_UNREAD_NOTICES: usize = 64;

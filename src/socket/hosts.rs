@@ -57,6 +57,11 @@ impl Hosts {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.hosts.len()
+    }
+
     /// Is a host that has its places taken to be told of? Once, until one of them is free again.
     pub(crate) fn tells(&mut self, host: Host) -> bool {
         let taken = self.hosts.get_mut(&host);
@@ -95,6 +100,6 @@ mod tests {
         assert!(hosts.tells(one));
         (0..3).for_each(|_| hosts.give_back(one));
         assert_eq!(hosts.places(one), 0);
-        assert!(hosts.hosts.is_empty(), "it leaves nothing behind");
+        assert_eq!(hosts.len(), 0, "it leaves nothing behind");
     }
 }

@@ -439,6 +439,12 @@ impl<P: Pattern> Socket<P> {
         self.core.peers.connected().iter().copied()
     }
 
+    /// How many places for peers are taken, as [`Options::max_peers`] counts them: by those that are connected, in handshake
+    /// or dialled, and by those that are gone while something of them is to be received.
+    pub fn places(&self) -> usize {
+        self.core.peers.len()
+    }
+
     /// A number that changes whenever something was written, or need not be written any more.
     pub(crate) fn progress(&self) -> u64 {
         self.core.progress

@@ -244,3 +244,11 @@ impl Routing for Router {
         0
     }
 }
+
+#[cfg(test)]
+impl Router {
+    /// How many identities it knows.
+    pub(crate) fn known(&self) -> usize {
+        self.identities.len()
+    }
+}

@@ -79,6 +79,7 @@ fn descriptors_and_memory_are_back_after_each_storm() {
         }
         host.assert_unharmed();
         let deadline = Instant::now() + PATIENCE;
+        // What the engine counts as its connections is what it has of descriptors.
         while descriptors() > before {
             host.exchange();
             assert!(Instant::now() < deadline, "{} descriptors, {before} before", descriptors());

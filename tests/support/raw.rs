@@ -15,9 +15,14 @@ pub(crate) struct Raw {
 
 impl Raw {
     pub(crate) fn connect(endpoint: &str) -> Self {
+        Raw::try_connect(endpoint).expect("somebody listens")
+    }
+
+    /// As `connect`, unless the system refuses.
+    pub(crate) fn try_connect(endpoint: &str) -> Option<Self> {
         let address = endpoint.strip_prefix("tcp://").expect("a TCP endpoint");
         let address: SocketAddr = address.parse().expect("an address");
-        Raw::over(TcpStream::connect(address).expect("somebody listens"))
+        TcpStream::connect(address).ok().map(Raw::over)
     }
 
     /// As `connect`, from an address of loopback; Linux has all of 127.0.0.0/8.

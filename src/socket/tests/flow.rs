@@ -1,5 +1,6 @@
 //! Receive marks, pauses, and what bounds how many peers there are.
 
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -8,7 +9,8 @@ use core::time::Duration;
 
 use super::harness::{Rig, hello, wire};
 use crate::conn::{Heartbeat, Limits, Mark};
-use crate::socket::{Closed, Event, Options, Refused};
+use crate::socket::{Closed, Event, Options, Refused, Socket};
+use crate::time::Instant;
 use crate::wire::{SocketType, encode};
 
 const FOUR: Mark = Mark { messages: Some(4), octets: None };
@@ -221,6 +223,58 @@ fn a_storm_of_connections_leaves_nothing_behind() {
     rig.pass(Duration::from_secs(3_600));
     assert_eq!(rig.socket.poll_timeout(), None);
     assert!(!rig.socket.has_events() && !rig.socket.has_actions());
+}
+
+#[test]
+fn a_hundred_thousand_connections_leave_nothing_behind() {
+    // Without a driver, and each at another point of its life: what is measured is what the socket itself keeps.
+    let options = Options::new().max_handshakes(Some(50)).max_per_address(Some(10));
+    let mut socket = Socket::router(options.heartbeat(Heartbeat::every(Duration::from_secs(5))), 1);
+    let says = |identity: &[u8]| [hello(SocketType::Dealer, identity), wire("x"), begun(500)].concat();
+    let (named, unnamed) = (says(b"name"), says(b""));
+    let mut now = Instant::from_millis(1_000);
+    let mut open = VecDeque::new();
+    let (mut most, mut connected) = (0, 0);
+    for number in 0..100_000_u32 {
+        now = now + Duration::from_millis(10);
+        // Most come from a host of their own, some from one that wants too much.
+        let host = if number % 4 == 0 { [10, 0, 0, 0] } else { (number + (11 << 24)).to_be_bytes() };
+        let Ok(peer) = socket.accept(now, SocketAddr::from((host, 7))) else { continue };
+        most = most.max(peer.index());
+        let octets = if number % 7 == 0 { &named } else { &unnamed };
+        let cut = [0, 10, 64, 80, octets.len() - 500, octets.len()][number as usize / 3 % 6];
+        let _ = socket.handle_input(now, peer, &octets[..cut]);
+        open.push_back(peer);
+        while socket.poll_action().is_some() {}
+        if open.len() > 60 {
+            let oldest = open.pop_front().unwrap();
+            match number % 3 {
+                0 => socket.handle_closed(now, oldest, Closed::Reset),
+                1 => socket.handle_closed(now, oldest, Closed::Eof),
+                _ => socket.disconnect(now, oldest),
+            }
+        }
+        socket.handle_timeout(now);
+        while let Some(event) = socket.poll_event() {
+            connected += u32::from(matches!(event, Event::Connected { .. }));
+        }
+        let (_, swept) = socket.core.leftovers();
+        assert!(swept.iter().all(|&stale| stale < 500), "{swept:?} after {number}");
+    }
+    let refused = socket.refused_by_address();
+    assert!(connected > 10_000 && refused > 1_000, "{connected} were connected and {refused} refused");
+    assert!(most < 200, "place {most} was given away while {} were open", open.len());
+    open.into_iter().for_each(|peer| socket.handle_closed(now, peer, Closed::Eof));
+    while socket.poll_event().is_some() {}
+    while socket.poll_action().is_some() {}
+    now = now + Duration::from_secs(3_600);
+    socket.handle_timeout(now);
+    assert_eq!(socket.poll_timeout(), None);
+    let (kept, swept) = socket.core.leftovers();
+    assert_eq!(kept.iter().sum::<usize>(), 0, "{kept:?}");
+    assert!(swept[0] == 0 && swept[1] < 200, "{swept:?}");
+    assert_eq!(socket.peer_by_identity(b"name"), None);
+    assert_eq!(socket.pattern.known(), 0);
 }
 
 #[test]
