@@ -7,6 +7,21 @@ use crate::wire::SocketType;
 
 /// The options of a [`Socket`](super::Socket). Every one has a default, and every default that bounds something is finite.
 ///
+/// # What peers cost at most
+///
+/// In octets of memory, with R for [`receive_mark`](Options::receive_mark), S for [`send_mark`](Options::send_mark), M for
+/// [`Limits::message_octets`], H for [`Limits::metadata_octets`], T for [`unfinished_octets`](Options::unfinished_octets), B for
+/// [`broadcast_octets`](Options::broadcast_octets) and U for [`max_handshakes`](Options::max_handshakes), besides some KiB for
+/// each peer:
+///
+/// - one peer: R + 2 M + K + S. K is what a driver keeps back of its last read when R is reached; for the engine that is 1 MiB,
+///   or R + 16 KiB if that is less.
+/// - n peers: n (R + M + K + S) + min(2 n M, T + 2 M) + 2 B + 2 U H.
+///
+/// What is only broadcast takes no S. An application that takes what comes holds next to nothing of R and of its M.
+///
+/// # Example
+///
 /// ```
 /// use core::time::Duration;
 /// use zmio::{Heartbeat, Identity, Mark, Options};

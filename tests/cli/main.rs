@@ -5,7 +5,7 @@
 
 mod client;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -119,6 +119,7 @@ fn a_bad_option_is_one_line_that_names_it() {
         (&["relay", "--hwm", "16MB"], "16MiB"),
         (&["relay", "--max-message", "0KiB"], "at least one octet"),
         (&["relay", "--max-message", "-1"], "-1"),
+        (&["relay", "--max-per-address", "0"], "--max-per-address"),
         (&["relay", "--heartbeat", "0"], "0.001"),
         (&["relay", "--heartbeat", "soon"], "seconds"),
         (&["relay", "--stats", "inf"], "seconds"),
@@ -208,6 +209,26 @@ fn a_client_over_the_message_limit_is_cut_off_and_the_reason_told() {
     assert_eq!(one.read_to_end(), b"");
     let line = relay.wait_for(r#"left "one""#);
     assert!(line.contains("1024"), "{line}");
+}
+
+#[test]
+fn clients_of_one_address_beyond_their_number_are_refused() {
+    let relay = Relay::start(&["--max-per-address", "1"]);
+    let mut one = Client::join(relay.endpoint(), b"one");
+    for _ in 0..3 {
+        let refused = TcpStream::connect(relay.endpoint().trim_start_matches("tcp://")).unwrap();
+        refused.set_read_timeout(Some(DEADLINE)).unwrap();
+        match (&refused).read(&mut [0; 1]) {
+            Ok(octets) => assert_eq!(octets, 0, "it was greeted"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+        }
+    }
+    let line = relay.wait_for("refused 127.0.0.1:");
+    assert!(line.ends_with("no more than 1 clients of one address"), "{line}");
+    one.send(&[b"to nobody"]);
+    drop(one);
+    relay.wait_for(r#"left "one""#);
+    Client::join(relay.endpoint(), b"next");
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn one_slow_client_among_a_hundred_loses_only_its_own_copies() {
     assert_eq!(slow.read_frame().body, b"at the end");
 }
 
-/// E45. A hundred thousand of them are simulated, since ports of loopback run out.
+/// E45, through the handshake too. A hundred thousand of them are simulated.
 #[test]
 fn a_storm_of_a_thousand_connections_leaves_nothing_behind() {
     let host = Host::new(Options::new());

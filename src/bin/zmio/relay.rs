@@ -175,7 +175,7 @@ impl Running {
             RelayEvent::Rejected(rejected) => format!("rejected {}: {}", rejected.address, rejected.cause),
             RelayEvent::AcceptFailed { reason } => format!("cannot accept clients for now: {reason}"),
             RelayEvent::AddressFull { address, allowed } => {
-                format!("refused {address} and those after it: {allowed} clients of one address are allowed")
+                format!("refused {address}: no more than {allowed} clients of one address")
             }
             RelayEvent::Closed { unsent } => {
                 self.unsent = *unsent;
