@@ -9,8 +9,10 @@ use bytes::Bytes;
 use mio::{Events, Poll};
 
 use super::*;
-use crate::net::stream::Phase;
+use crate::conn::Mark;
+use crate::net::stream::{MIN_READ, Phase};
 use crate::socket::{Action, Dealer, DialError, Options};
+use crate::wire::{FrameKind, Greeting, MechanismName, SocketType, Version, encode};
 
 /// How long anything may take that is expected to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -22,8 +24,12 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
+        Self::with(Options::new())
+    }
+
+    fn with(options: Options) -> Self {
         let poll = Poll::new().unwrap();
-        let socket = Socket::dealer(Options::new(), 1);
+        let socket = Socket::dealer(options, 1);
         let engine = Engine::new(poll.registry(), 0..10, socket, TcpOptions::new()).unwrap();
         Self { poll, engine }
     }
@@ -151,6 +157,47 @@ fn a_peer_that_sends_on_after_the_end_is_cut_before_the_deadline() {
         stream.transport.readable = true;
         rig.engine.linger(key);
     }
+}
+
+#[test]
+fn little_more_than_the_receive_mark_is_read_of_a_peer_whatever_it_sent_before() {
+    const MARK: usize = 64 * 1024;
+    let mut rig = Rig::with(Options::new().receive_mark(Mark { messages: None, octets: Some(MARK as u64) }));
+    let (listener, address) = listener();
+    let peer = rig.peer();
+    rig.engine.dial_next(peer, vec![address].into_iter(), None);
+    rig.until_open(peer);
+    let (mut other, _) = listener.accept().unwrap();
+    let greeting = Greeting { version: Version::V3_1, mechanism: MechanismName::NULL, as_server: false };
+    let mut octets = greeting.encode().to_vec();
+    encode::ready(&mut octets, SocketType::Router, None);
+    // Commands that nobody keeps, as fast as they are read, and then messages that nobody takes.
+    for _ in 0..1_000 {
+        encode::frame(&mut octets, FrameKind::Command, &[&[1, b'X'][..], &[0; 10_000]].concat());
+    }
+    for _ in 0..4_000 {
+        encode::frame(&mut octets, FrameKind::Last, &[0; 1_000]);
+    }
+    let writer = std::thread::spawn(move || {
+        // Until the test is over.
+        let _ = other.write_all(&octets);
+        other
+    });
+    let Some(Carrier::Stream(key)) = rig.engine.carrier(peer) else { panic!("no stream") };
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let kept = loop {
+        assert!(std::time::Instant::now() < deadline, "nothing was kept back");
+        rig.turn();
+        let Some(Phase::Open(open)) = rig.engine.sources.stream_mut(key).map(|stream| &stream.phase) else {
+            panic!("not open")
+        };
+        if open.paused {
+            break open.rest.len();
+        }
+    };
+    assert!(kept > 0 && kept <= MARK + MIN_READ, "{kept} octets are kept back");
+    drop(rig);
+    drop(writer.join());
 }
 
 #[test]
