@@ -78,6 +78,13 @@ pub(crate) struct Driver<P: Pattern> {
     pub(crate) ended_turn: bool,
     /// The octets that lay ready for the application in each turn since the last that was ended, summed up.
     pub(crate) backlog: u64,
+    /// Never late, and reads all that there is.
+    pub(crate) exact: bool,
+    /// In microseconds, as the options of the socket have it.
+    pub(crate) handshake: u64,
+    pub(crate) ping_every: Option<u64>,
+    /// When the socket asked for a dial.
+    pub(crate) dialled_at: Vec<u64>,
     transports: BTreeMap<PeerId, Transport>,
     dials: BTreeMap<PeerId, DialId>,
     aborted: Vec<DialId>,
@@ -101,6 +108,10 @@ impl<P: Pattern> Driver<P> {
             laziness: net.rng.pick(&[0, 10, 40]),
             ended_turn: false,
             backlog: 0,
+            exact: false,
+            handshake: 30_000_000,
+            ping_every: None,
+            dialled_at: Vec::new(),
             transports: BTreeMap::new(),
             dials: BTreeMap::new(),
             aborted: Vec::new(),
@@ -124,6 +135,34 @@ impl<P: Pattern> Driver<P> {
     fn unreceived(&self) -> u64 {
         let peers: BTreeSet<PeerId> = self.taps.iter().map(|tap| tap.peer).collect();
         peers.into_iter().filter_map(|peer| self.socket.peer(peer)).map(|peer| peer.unreceived_octets()).sum()
+    }
+
+    /// Takes chance out of it.
+    pub(crate) fn make_exact(&mut self) {
+        (self.exact, self.laziness) = (true, 0);
+    }
+
+    /// Asserts, after a turn that left nothing for later, that the socket may be left alone until its deadline.
+    fn assert_awake(&self, net: &Net) {
+        assert!(!self.socket.has_actions(), "actions were given out to the last, and there are more");
+        let due = self.socket.poll_timeout().map(micros);
+        let due_by = |at: u64| due.is_some_and(|due| due <= at);
+        for (peer, transport) in &self.transports {
+            let tap = &self.taps[transport.tap];
+            if !transport.writing {
+                let left = self.socket.gather(*peer, &mut [&[]]);
+                assert_eq!(left, 0, "{peer:?} has output, and nobody was told to write it");
+            }
+            let waits = self.socket.peer(*peer).is_some_and(|peer| peer.unreceived() > 0);
+            assert!(!transport.paused || waits, "{peer:?} is not read, and nothing of it waits to be received");
+            match (tap.ready, self.ping_every) {
+                (None, _) => assert!(due_by(tap.since + self.handshake), "no deadline for the handshake of {peer:?}"),
+                (Some(_), Some(interval)) if tap.pings > 0 => {
+                    assert!(due_by(net.now + interval), "no time for the next PING to {peer:?}: {due:?}");
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Asserts that nothing deliverable is left behind: no wake-up was lost.

@@ -41,6 +41,8 @@ impl EchoWorld {
             stalls: rng.pick(&[0, 20]),
             stall: rng.pick(&[10_000, SECOND]),
             narrow: rng.pick(&[4, 60, 20_000]),
+            holes: 0,
+            exact: false,
         };
         let mut world = Self::new(seed, climate);
         let routers = rng.within((1, 3)) as usize;

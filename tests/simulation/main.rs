@@ -3,6 +3,8 @@
 //! Every run follows from its seed. `ZMIO_SEED=17 cargo test --test simulation` replays one seed, with a line for
 //! every step; `ZMIO_SEEDS=10000` runs that many in place of a thousand.
 
+mod cuts;
+mod deadlines;
 mod dealer;
 mod driver;
 mod echo_world;
@@ -11,6 +13,7 @@ mod net;
 #[allow(dead_code, reason = "shared with other tests, which use other parts")]
 #[path = "../support/octets.rs"]
 mod octets;
+mod pair;
 mod payload;
 mod raw;
 mod relay_oracle;

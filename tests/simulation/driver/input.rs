@@ -10,7 +10,7 @@ use crate::tap::{Over, Tap};
 
 impl<P: Pattern> Driver<P> {
     pub(super) fn input(&mut self, net: &mut Net) {
-        if net.rng.percent(50) {
+        if !self.exact && net.rng.percent(50) {
             self.fire_timers(net);
         }
         self.accept(net);
@@ -99,7 +99,7 @@ impl<P: Pattern> Driver<P> {
             }
             let mut octets = std::mem::take(&mut transport.rest);
             if octets.is_empty() {
-                let most = net.rng.pick(&[1, 70, 2000, 65536]);
+                let most = if self.exact { usize::MAX } else { net.rng.pick(&[1, 70, 2000, 65536]) };
                 match net.read(transport.link, transport.side, most) {
                     Read::Octets(read) => octets = read,
                     Read::Nothing => return,
@@ -111,7 +111,7 @@ impl<P: Pattern> Driver<P> {
             let heeded = tap.ready.is_none() || self.socket.peer(peer).is_some_and(|peer| peer.is_connected());
             let taken = self.socket.handle_input(net.instant(), peer, &octets);
             if heeded {
-                tap.input(&octets[..taken], self.round);
+                tap.input(net.now, &octets[..taken], self.round);
             }
             net.trace(self.host, "read", transport.link as u64, taken as u64);
             if taken < octets.len() {
@@ -134,12 +134,13 @@ impl<P: Pattern> Driver<P> {
             Ending::Reset => Closed::Reset,
         };
         self.socket.handle_closed(net.instant(), peer, closed);
-        self.detach(peer, &transport, Over::Lost(self.round, ending));
+        self.detach(net, peer, &transport, Over::Lost(self.round, ending));
         net.close(transport.link, transport.side);
     }
 
-    pub(super) fn detach(&mut self, peer: PeerId, transport: &Transport, over: Over) {
-        self.taps[transport.tap].over = Some(over);
+    pub(super) fn detach(&mut self, net: &Net, peer: PeerId, transport: &Transport, over: Over) {
+        let tap = &mut self.taps[transport.tap];
+        (tap.over, tap.over_at) = (Some(over), Some(net.now));
         if transport.side == Side::Listener {
             self.stale.push(peer);
         }

@@ -21,8 +21,11 @@ impl<P: Pattern> Driver<P> {
             net.wake(self.host, at);
         }
         if let Some(due) = self.socket.poll_timeout() {
-            let lateness = net.rng.pick(&[0, 0, 40, 3000]);
-            net.wake(self.host, micros(due) + lateness);
+            let lateness = if self.exact { 0 } else { net.rng.pick(&[0, 0, 40, 3000]) };
+            net.wake(self.host, micros(due).saturating_add(lateness));
+        }
+        if self.rests {
+            self.assert_awake(net);
         }
     }
 
@@ -51,6 +54,7 @@ impl<P: Pattern> Driver<P> {
         match action {
             Action::Dial { peer, target } => {
                 net.trace(self.host, "dial", peer.index() as u64, 0);
+                self.dialled_at.push(net.now);
                 assert!(!self.transports.contains_key(&peer), "a dial over a connection");
                 let old = self.dials.insert(peer, net.dial(self.host, &target));
                 assert!(old.is_none(), "a dial over a dial");
@@ -87,8 +91,8 @@ impl<P: Pattern> Driver<P> {
                     self.aborted.push(dial);
                 }
                 if let Some(transport) = self.transports.remove(&peer) {
-                    self.detach(peer, &transport, Over::Closed(self.round));
-                    self.taps[transport.tap].output(&last);
+                    self.detach(net, peer, &transport, Over::Closed(self.round));
+                    self.taps[transport.tap].output(net.now, &last);
                     self.closing.push(Closing {
                         link: transport.link,
                         side: transport.side,
@@ -125,7 +129,7 @@ impl<P: Pattern> Driver<P> {
             let mut left = took;
             for slice in &slices[..filled] {
                 let part = slice.len().min(left);
-                self.taps[transport.tap].output(&slice[..part]);
+                self.taps[transport.tap].output(net.now, &slice[..part]);
                 left -= part;
             }
             net.trace(self.host, "wrote", transport.link as u64, took as u64);
