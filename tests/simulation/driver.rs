@@ -9,11 +9,14 @@ mod output;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use zmio::socket::Pattern;
-use zmio::{Instant, PeerId, Socket};
+use std::time::Duration;
 
-use crate::link::Side;
+use zmio::socket::{Backoff, Pattern};
+use zmio::{Heartbeat, Instant, Options, PeerId, Socket};
+
+use crate::link::{Climate, Side};
 use crate::net::{DialId, HostId, LinkId, Net};
+use crate::rng::Rng;
 use crate::tap::Tap;
 
 /// The application on top of a socket.
@@ -171,14 +174,49 @@ impl<P: Pattern> Driver<P> {
         for (peer, transport) in &self.transports {
             let mut slices: [&[u8]; 1] = [&[]];
             let left = self.socket.gather(*peer, &mut slices);
-            if net.is_writable(transport.link, transport.side) {
+            // Heartbeats never end: what came or fell due just now may be left for the turn that is due at once.
+            if self.rests && net.is_writable(transport.link, transport.side) {
                 assert!(self.taps[transport.tap].output_is_whole(), "{peer:?} was left in the middle of a message");
                 assert_eq!(left, 0, "{peer:?} has output that nobody was told to write");
             }
-            let unread = net.unread(transport.link, transport.side) + transport.rest.len();
+            let rest = if self.rests { transport.rest.len() } else { 0 };
+            let unread = net.overdue(transport.link, transport.side) + rest;
             let paused = transport.paused;
             assert_eq!(unread, 0, "{peer:?} has input that nobody reads (paused: {paused})");
         }
+    }
+}
+
+/// Options that bound how long something may take, and what a driver is to know of them.
+pub(crate) struct Deadlines {
+    handshake: u64,
+    ping_every: Option<u64>,
+}
+
+impl Deadlines {
+    /// What may be too short for rough weather, and never is for fair.
+    pub(crate) fn random(rng: &mut Rng, options: Options, climate: Climate) -> (Options, Self) {
+        let handshake = rng.pick(&[30_000_000, 30_000_000, 5_000_000]);
+        let first = Duration::from_millis(rng.pick(&[0, 1, 100, 100, 1000]));
+        let cap = Duration::from_millis(rng.pick(&[0, 50, 5_000, 30_000]));
+        let mut options = options
+            .handshake_timeout(Duration::from_micros(handshake))
+            .backoff(Backoff { first, cap })
+            .max_handshakes(rng.pick(&[Some(1), Some(3), Some(1_024), None]));
+        let mut ping_every = None;
+        // Where little goes through, a PING takes its time.
+        if climate.narrow >= 600 && rng.percent(30) {
+            let interval = rng.pick(&[100_000, 700_000, 3_000_000]);
+            let heartbeat = Heartbeat::every(Duration::from_micros(interval)).timeout(Duration::from_secs(3));
+            let ttl = Duration::from_secs(rng.pick(&[0, 6]));
+            options = options.heartbeat(heartbeat.ttl(ttl));
+            ping_every = Some(interval);
+        }
+        (options, Self { handshake, ping_every })
+    }
+
+    pub(crate) fn tell<P: Pattern>(&self, driver: &mut Driver<P>) {
+        (driver.handshake, driver.ping_every) = (self.handshake, self.ping_every);
     }
 }
 

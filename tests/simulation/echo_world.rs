@@ -6,10 +6,10 @@ use zmio::socket::{Dealer, Duplicates, Router};
 use zmio::{Identity, Mark, Options, Socket};
 
 use crate::dealer::{DealerApp, DealerNode};
-use crate::driver::{Driver, Node};
+use crate::driver::{Deadlines, Driver, Node};
 use crate::link::Climate;
 use crate::net::Net;
-use crate::payload::Id;
+use crate::payload::{Id, LARGE};
 use crate::rng::Rng;
 use crate::router::{EchoApp, RouterNode};
 
@@ -41,7 +41,7 @@ impl EchoWorld {
             stalls: rng.pick(&[0, 20]),
             stall: rng.pick(&[10_000, SECOND]),
             narrow: rng.pick(&[4, 60, 20_000]),
-            holes: 0,
+            holes: rng.pick(&[0, 0, 30]),
             exact: false,
         };
         let mut world = Self::new(seed, climate);
@@ -50,16 +50,24 @@ impl EchoWorld {
             let handover = rng.percent(50);
             let duplicates = if handover { Duplicates::Handover } else { Duplicates::RejectNew };
             let options = Options::new().send_mark(mark(&mut rng)).receive_mark(mark(&mut rng)).duplicates(duplicates);
+            let options = options.deliver_runs(rng.percent(30));
+            let (options, deadlines) = Deadlines::random(&mut rng, options, climate);
             world.add_router(options, rng.next());
+            deadlines.tell(&mut world.routers.last_mut().expect("one was added").driver);
         }
         for at in 0..rng.within((1, 5)) {
-            let mut options = Options::new().send_mark(mark(&mut rng)).receive_mark(mark(&mut rng));
+            let options = Options::new().send_mark(mark(&mut rng)).receive_mark(mark(&mut rng));
+            let options = options.deliver_runs(rng.percent(30));
+            let (mut options, deadlines) = Deadlines::random(&mut rng, options, climate);
             if rng.percent(50) {
                 options = options.identity(Identity::new(vec![b'A' + at as u8]).expect("a legal identity"));
             }
             let targets: Vec<usize> = (0..routers).filter(|&router| router == 0 || rng.percent(60)).collect();
             let messages = rng.pick(&[1, 5, 15]);
             world.add_dealer(options, rng.next(), &targets, messages, rng.pick(&[(0, 0), (10, 60_000)]));
+            let dealer = world.dealers.last_mut().expect("one was added");
+            deadlines.tell(&mut dealer.driver);
+            dealer.app.who |= if climate.narrow >= 600 && rng.percent(40) { LARGE } else { 0 };
         }
         world
     }

@@ -381,6 +381,12 @@ impl Net {
         self.cut(link, at, Ending::Reset);
     }
 
+    /// Octets that wait at `side` for so long that no laziness is to blame.
+    pub(crate) fn overdue(&self, link: LinkId, side: Side) -> usize {
+        let segments = &self.links[link].pipes[side.other() as usize].segments;
+        segments.iter().filter(|(arrival, _)| arrival + 20_000 < self.now).map(|(_, octets)| octets.len()).sum()
+    }
+
     /// Octets under way to `side` or waiting there.
     pub(crate) fn unread(&self, link: LinkId, side: Side) -> usize {
         self.links[link].pipes[side.other() as usize].held

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use zmio::socket::{Counts, Dealer, Router};
+use zmio::socket::{Counts, Dealer, Duplicates, Router};
 use zmio::{Cause, Mark, Options, PeerId, Relay, RelayEvent, RelayOptions, Slow, Socket};
 
 use crate::dealer::{DealerApp, DealerNode};
-use crate::driver::{App, Driver, Node, micros};
+use crate::driver::{App, Deadlines, Driver, Node, micros};
 use crate::link::Climate;
 use crate::net::{HostId, Net};
+use crate::payload::LARGE;
 use crate::raw::{Plan, Raw};
 use crate::rng::Rng;
 
@@ -176,20 +177,25 @@ impl RelayWorld {
             stalls: rng.pick(&[0, 5, 50]),
             stall: rng.pick(&[10_000, 2 * SECOND]),
             narrow: rng.pick(narrow),
-            holes: 0,
+            holes: rng.pick(&[0, 0, 30]),
             exact: false,
         };
         let mark = rng.pick(&[1, 500, 5_000, 1_000_000]);
         let receive = Mark { messages: rng.pick(&[Some(1), Some(10), None]), octets: rng.pick(&[Some(500), None]) };
         let most = rng.within((1, clients)) as usize;
-        let options = Options::new().max_peers(rng.percent(15).then_some(most));
+        let duplicates = if rng.percent(30) { Duplicates::Handover } else { Duplicates::RejectNew };
+        let options = Options::new().max_peers(rng.percent(15).then_some(most)).duplicates(duplicates);
+        let options = options.broadcast_octets(rng.pick(&[Some(1), Some(5_000), None, None]));
+        let (options, deadlines) = Deadlines::random(&mut rng, options, climate);
+        let large = clients <= 5 && climate.narrow >= 600 && rng.percent(40);
         let mut world = Self::new(seed, climate, policy, mark, options, receive);
+        deadlines.tell(&mut world.relay.driver);
         for _ in 0..clients {
             if rng.percent(30) {
-                world.add_dealer(&mut rng);
+                world.add_dealer(&mut rng, large);
                 continue;
             }
-            let mut plan = Plan::random(TARGET, &mut rng);
+            let mut plan = Plan { large, ..Plan::random(TARGET, &mut rng) };
             if clients > 8 {
                 plan.messages = plan.messages.min(3);
             }
@@ -206,24 +212,37 @@ impl RelayWorld {
         self.clients.push(Client::Raw(Box::new(Raw::new(&mut self.net, host, plan))));
     }
 
-    fn add_dealer(&mut self, rng: &mut Rng) {
+    fn add_dealer(&mut self, rng: &mut Rng, large: bool) {
         let mark = |rng: &mut Rng| Mark {
             messages: rng.pick(&[Some(1), Some(5), None]),
             octets: rng.pick(&[Some(300), None]),
         };
-        let options = Options::new().send_mark(mark(rng)).receive_mark(mark(rng));
+        let options = Options::new().send_mark(mark(rng)).receive_mark(mark(rng)).deliver_runs(rng.percent(30));
+        let (options, deadlines) = Deadlines::random(rng, options, self.net.climate);
         let messages = rng.pick(&[0, 3, 12]);
         let gap = rng.pick(&[(0, 0), (10, 50_000)]);
-        self.add_dealer_with(options, rng.next(), messages, gap);
+        let node = self.add_dealer_with(options, rng.next(), messages, gap);
+        deadlines.tell(&mut node.driver);
+        node.app.who |= if large { LARGE } else { 0 };
     }
 
-    pub(crate) fn add_dealer_with(&mut self, options: Options, seed: u64, messages: u32, gap: (u64, u64)) {
+    pub(crate) fn add_dealer_with(
+        &mut self,
+        options: Options,
+        seed: u64,
+        messages: u32,
+        gap: (u64, u64),
+    ) -> &mut DealerNode {
         let host = self.clients.len() + 1;
         let mut socket: Socket<Dealer> = Socket::dealer(options, seed);
         socket.connect(self.net.instant(), TARGET);
         let app = DealerApp::new(&mut self.net, (host as u32) << 16, messages, gap);
         let driver = Driver::new(&mut self.net, host, socket);
         self.clients.push(Client::Dealer(Box::new(Node { driver, app })));
+        match self.clients.last_mut() {
+            Some(Client::Dealer(node)) => node,
+            _ => unreachable!("it was pushed just now"),
+        }
     }
 
     pub(crate) fn run_for(&mut self, micros: u64) {

@@ -80,16 +80,9 @@ impl EchoApp {
                     self.too_late += self.full.remove(&gone.peer).map_or(0, |waiting| waiting.len() as u64);
                 }
                 Event::Message { peer, message } => {
-                    assert!(self.connected.contains_key(&peer), "a message outside of a connection");
-                    let frames: Vec<&[u8]> = message.frames().collect();
-                    let id = Id::of(&frames);
-                    net.trace(host, "got", u64::from(id.who), u64::from(id.seq));
-                    self.got.push((peer, id));
-                    let at = net.now + net.rng.within(self.delay);
-                    // Answers to one peer stay in order.
-                    let at = self.due.iter().filter(|due| due.1 == peer).map(|due| due.0).max().unwrap_or(0).max(at);
-                    self.due.push_back((at, peer, id));
+                    self.take(net, host, peer, &message);
                 }
+                Event::Run { peer, run } => run.iter().for_each(|message| self.take(net, host, peer, &message)),
                 Event::Writable { peer } => {
                     let peer = peer.expect("a router has a queue per peer");
                     for id in self.full.remove(&peer).into_iter().flatten() {
@@ -104,6 +97,18 @@ impl EchoApp {
             }
         }
         socket.has_events().then(|| net.now + net.rng.within((100, 20_000)))
+    }
+
+    fn take(&mut self, net: &mut Net, host: HostId, peer: PeerId, message: &Message) {
+        assert!(self.connected.contains_key(&peer), "a message outside of a connection");
+        let frames: Vec<&[u8]> = message.frames().collect();
+        let id = Id::of(&frames);
+        net.trace(host, "got", u64::from(id.who), u64::from(id.seq));
+        self.got.push((peer, id));
+        let at = net.now + net.rng.within(self.delay);
+        // Answers to one peer stay in order.
+        let at = self.due.iter().filter(|due| due.1 == peer).map(|due| due.0).max().unwrap_or(0).max(at);
+        self.due.push_back((at, peer, id));
     }
 
     fn answer(&mut self, peer: PeerId, id: Id, socket: &mut Socket<Router>) {

@@ -31,6 +31,12 @@ impl<P: Pattern> Driver<P> {
 
     fn fire_timers(&mut self, net: &mut Net) {
         let now = net.instant();
+        // Too early, and more than once.
+        for _ in 0..2 {
+            if net.rng.percent(self.laziness / 4) {
+                self.socket.handle_timeout(now);
+            }
+        }
         if self.socket.poll_timeout().is_some_and(|due| due <= now) {
             self.socket.handle_timeout(now);
             let next = self.socket.poll_timeout();
@@ -95,7 +101,7 @@ impl<P: Pattern> Driver<P> {
                 return;
             };
             if transport.paused {
-                return;
+                return self.offer_too_early(net, peer);
             }
             let mut octets = std::mem::take(&mut transport.rest);
             if octets.is_empty() {
@@ -106,6 +112,10 @@ impl<P: Pattern> Driver<P> {
                     Read::Ended(ending) => return self.lost(net, peer, ending),
                 }
             }
+            let mut later = Vec::new();
+            if octets.len() > 1 && net.rng.percent(self.laziness) {
+                later = octets.split_off(1 + net.rng.below(octets.len() as u64 - 1) as usize);
+            }
             let tap = &mut self.taps[transport.tap];
             // A peer that the socket is done with is read until the driver hears of it, and ignored.
             let heeded = tap.ready.is_none() || self.socket.peer(peer).is_some_and(|peer| peer.is_connected());
@@ -114,13 +124,31 @@ impl<P: Pattern> Driver<P> {
                 tap.input(net.now, &octets[..taken], self.round);
             }
             net.trace(self.host, "read", transport.link as u64, taken as u64);
-            if taken < octets.len() {
-                transport.rest = octets.split_off(taken);
+            let pauses = taken < octets.len();
+            transport.rest = octets.split_off(taken);
+            transport.rest.append(&mut later);
+            if pauses {
                 transport.paused = true;
                 return;
             }
         }
         self.stirred = true;
+    }
+
+    /// Nobody needs to offer the rest again before the socket says so; it must do no harm.
+    fn offer_too_early(&mut self, net: &mut Net, peer: PeerId) {
+        if !net.rng.percent(self.laziness / 4) {
+            return;
+        }
+        let Some(transport) = self.transports.get_mut(&peer).filter(|transport| !transport.rest.is_empty()) else {
+            return;
+        };
+        let heeded = self.socket.peer(peer).is_some_and(|peer| peer.is_connected());
+        let taken = self.socket.handle_input(net.instant(), peer, &transport.rest);
+        let taken: Vec<u8> = transport.rest.drain(..taken).collect();
+        if heeded && !taken.is_empty() {
+            self.taps[transport.tap].input(net.now, &taken, self.round);
+        }
     }
 
     /// The transport ended by itself.

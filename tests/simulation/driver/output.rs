@@ -8,6 +8,9 @@ use crate::link::{Ending, Read, Write};
 use crate::net::Net;
 use crate::tap::Over;
 
+/// How long the weather is rough in a random world, in microseconds.
+const ROUGH: u64 = 4_000_000;
+
 impl<P: Pattern> Driver<P> {
     pub(super) fn output(&mut self, net: &mut Net) {
         let known = self.socket.has_events();
@@ -18,6 +21,11 @@ impl<P: Pattern> Driver<P> {
         self.rests = !std::mem::take(&mut self.stirred);
         if !self.rests {
             let at = net.now + net.rng.within((1, 300));
+            net.wake(self.host, at);
+        }
+        if net.now < ROUGH && net.rng.percent(self.laziness / 8) {
+            // For nothing. Not later on: a wake-up that was lost must not be made good by chance.
+            let at = net.now + net.rng.within((1, 50_000));
             net.wake(self.host, at);
         }
         if let Some(due) = self.socket.poll_timeout() {
