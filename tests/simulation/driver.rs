@@ -7,7 +7,7 @@
 mod input;
 mod output;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use std::time::Duration;
 
@@ -38,7 +38,8 @@ pub(crate) struct Node<P: Pattern, A: App<P>> {
 impl<P: Pattern, A: App<P>> Node<P, A> {
     pub(crate) fn turn(&mut self, net: &mut Net) {
         self.driver.input(net);
-        self.driver.backlog += self.driver.unreceived();
+        let backlog = self.driver.unreceived();
+        self.driver.backlog += backlog;
         let next = self.app.act(net, self.driver.host, &mut self.driver.socket);
         self.driver.round += 1;
         self.driver.output(net);
@@ -93,6 +94,8 @@ pub(crate) struct Driver<P: Pattern> {
     aborted: Vec<DialId>,
     closing: Vec<Closing>,
     stale: Vec<PeerId>,
+    /// Each peer that ever had a connection, until the socket forgets it.
+    known: Vec<PeerId>,
     accepting: bool,
     /// Another turn is due soon, since something was left for later.
     stirred: bool,
@@ -120,6 +123,7 @@ impl<P: Pattern> Driver<P> {
             aborted: Vec::new(),
             closing: Vec::new(),
             stale: Vec::new(),
+            known: Vec::new(),
             accepting: true,
             stirred: false,
             rests: false,
@@ -135,9 +139,14 @@ impl<P: Pattern> Driver<P> {
     }
 
     /// Octets that the application has not taken, of peers that are gone too.
-    fn unreceived(&self) -> u64 {
-        let peers: BTreeSet<PeerId> = self.taps.iter().map(|tap| tap.peer).collect();
-        peers.into_iter().filter_map(|peer| self.socket.peer(peer)).map(|peer| peer.unreceived_octets()).sum()
+    fn unreceived(&mut self) -> u64 {
+        let mut octets = 0;
+        self.known.retain(|peer| {
+            let peer = self.socket.peer(*peer);
+            octets += peer.map_or(0, |peer| peer.unreceived_octets());
+            peer.is_some()
+        });
+        octets
     }
 
     /// Takes chance out of it.
@@ -205,8 +214,8 @@ impl Deadlines {
             .max_handshakes(rng.pick(&[Some(1), Some(3), Some(1_024), None]));
         let mut ping_every = None;
         // Where little goes through, a PING takes its time.
-        if climate.narrow >= 600 && rng.percent(30) {
-            let interval = rng.pick(&[100_000, 700_000, 3_000_000]);
+        if climate.narrow >= 600 && rng.percent(20) {
+            let interval = rng.pick(&[900_000, 3_000_000, 3_000_000]);
             let heartbeat = Heartbeat::every(Duration::from_micros(interval)).timeout(Duration::from_secs(3));
             let ttl = Duration::from_secs(rng.pick(&[0, 6]));
             options = options.heartbeat(heartbeat.ttl(ttl));

@@ -36,7 +36,10 @@ impl Id {
         let mut payload = Vec::with_capacity(size as usize + 8);
         payload.extend_from_slice(&self.who.to_be_bytes());
         payload.extend_from_slice(&self.seq.to_be_bytes());
-        payload.extend((0..size).map(|at| (u64::from(self.seq) * 31 + at * 7) as u8));
+        let pattern: [u8; 256] = std::array::from_fn(|at| (u64::from(self.seq) * 31 + at as u64 * 7) as u8);
+        while payload.len() < size as usize + 8 {
+            payload.extend_from_slice(&pattern[..pattern.len().min(size as usize + 8 - payload.len())]);
+        }
         frames.push(payload);
         for _ in 0..rng.below(6).saturating_sub(3) {
             let size = if rng.percent(20) { rng.pick(&BORDERS) } else { rng.below(40) };

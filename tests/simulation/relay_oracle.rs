@@ -51,6 +51,7 @@ pub(crate) fn check(world: &RelayWorld) {
 pub(crate) fn check_empty(world: &RelayWorld) {
     let driver = &world.relay.driver;
     assert_eq!(driver.connections(), 0, "a transport is left");
+    assert!(driver.is_accepting(), "nobody is there, and nobody is let in");
     assert_eq!(driver.socket.peers().count(), 0, "a peer is left");
     assert_eq!(clients(world).count(), 0, "a client is left");
     let remembered = driver.taps.iter().filter(|tap| driver.socket.peer(tap.peer).is_some()).count();

@@ -80,12 +80,14 @@ impl App<Router> for RelayApp {
         if self.policy == Policy::Wait {
             self.count(net.now, socket);
         }
-        let told: BTreeSet<PeerId> = socket.peers().collect();
+        let count = socket.peers().len();
+        let before: Vec<PeerId> = if self.full_since.is_empty() { Vec::new() } else { socket.peers().collect() };
         self.relay.drive(net.instant(), socket);
-        for peer in told.into_iter().filter(|&peer| socket.peer(peer).is_none_or(|peer| !peer.is_connected())) {
-            // The relay itself disconnects for one reason alone.
-            self.out(net.now, peer);
-        }
+        // The relay itself disconnects for one reason alone.
+        let is_out = |peer: &PeerId| socket.peer(*peer).is_none_or(|peer| !peer.is_connected());
+        let out: Vec<PeerId> = before.into_iter().filter(is_out).collect();
+        assert!(self.policy != Policy::Wait || socket.peers().len() + out.len() == count, "out, and was not full");
+        out.into_iter().for_each(|peer| self.out(net.now, peer));
         while let Some(event) = self.relay.poll_event() {
             match event {
                 RelayEvent::Joined { peer, .. } => {

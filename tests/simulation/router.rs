@@ -29,6 +29,8 @@ pub(crate) struct EchoApp {
     /// Of a hundred turns, how many leave events unread.
     pub(crate) laziness: u64,
     due: VecDeque<(u64, PeerId, Id)>,
+    /// Those that were connected in the last turn.
+    members: Vec<PeerId>,
     /// Answers that wait for room.
     full: BTreeMap<PeerId, VecDeque<Id>>,
 }
@@ -47,6 +49,7 @@ impl EchoApp {
             delay: net.rng.pick(&[(0, 0), (0, 3000), (10_000, 600_000)]),
             laziness: net.rng.pick(&[0, 0, 50]),
             due: VecDeque::new(),
+            members: Vec::new(),
             full: BTreeMap::new(),
         }
     }
@@ -133,9 +136,12 @@ impl EchoApp {
 
 impl App<Router> for EchoApp {
     fn act(&mut self, net: &mut Net, host: HostId, socket: &mut Socket<Router>) -> Option<u64> {
-        let identities: BTreeSet<&[u8]> =
-            socket.peers().filter_map(|peer| socket.peer(peer)).map(|peer| &peer.identity()[..]).collect();
-        assert_eq!(identities.len(), socket.peers().count(), "two peers have one identity");
+        if !socket.peers().eq(self.members.iter().copied()) {
+            self.members = socket.peers().collect();
+            let identities: BTreeSet<&[u8]> =
+                socket.peers().filter_map(|peer| socket.peer(peer)).map(|peer| &peer.identity()[..]).collect();
+            assert_eq!(identities.len(), socket.peers().count(), "two peers have one identity");
+        }
         let more = self.receive(net, host, socket);
         let now = net.now;
         let (ripe, rest): (VecDeque<_>, _) = self.due.drain(..).partition(|&(at, ..)| at <= now);

@@ -91,6 +91,9 @@ impl<P: Pattern> Driver<P> {
         let tap = self.taps.len();
         self.taps.push(Tap::new(link, peer, net.now));
         let transport = Transport { link, side, rest: Vec::new(), paused: false, writing: false, tap };
+        if !self.known.contains(&peer) {
+            self.known.push(peer);
+        }
         let old = self.transports.insert(peer, transport);
         assert!(old.is_none(), "{peer:?} was given out while it is in use");
     }
