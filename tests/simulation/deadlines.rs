@@ -158,7 +158,7 @@ fn a_peer_that_is_not_reached_is_dialled_at_the_end_of_each_wait_and_at_no_other
         assert!(dials.len() > 10, "{dials:?}");
         assert_eq!(dials[1..], waits[..due]);
         for (number, &(_, after)) in log.retries.iter().enumerate() {
-            let bound = (100 * MILLI << number.min(20)).min(30 * SECOND);
+            let bound = ((100 * MILLI) << number.min(20)).min(30 * SECOND);
             assert!(after <= bound, "{after} after {number} failures");
         }
         assert!(log.ends.is_empty() && log.connects == 0);

@@ -132,7 +132,8 @@ impl App<Dealer> for DealerApp {
         let next = match self.close {
             Some((at, linger)) if at <= net.now => {
                 socket.close(net.instant(), linger);
-                None
+                // What comes of it.
+                socket.has_events().then_some(net.now)
             }
             close => self.send(net, host, socket).into_iter().chain(close.map(|(at, _)| at)).min(),
         };

@@ -97,6 +97,8 @@ pub(crate) struct Driver<P: Pattern> {
     /// Each peer that ever had a connection, until the socket forgets it.
     known: Vec<PeerId>,
     accepting: bool,
+    /// What is queued may be discarded, so that there may be a second `Transmit`.
+    pub(crate) discards: bool,
     /// Another turn is due soon, since something was left for later.
     stirred: bool,
     /// After the last turn nothing was left for later.
@@ -125,6 +127,7 @@ impl<P: Pattern> Driver<P> {
             stale: Vec::new(),
             known: Vec::new(),
             accepting: true,
+            discards: false,
             stirred: false,
             rests: false,
         }

@@ -78,6 +78,17 @@ fn dealers_that_ask_routers_get_their_answers() {
     for_seeds(400, |seed| EchoWorld::random(seed).live());
 }
 
+/// What many seeds found, one of each kind.
+#[test]
+fn seeds_that_failed_once_pass() {
+    // Of two clients that lagged too much, only one was disconnected, and the other had a gap.
+    RelayWorld::random(10_462, Policy::Disconnect).live();
+    // A queue was discarded while it was being written.
+    RelayWorld::random(568, Policy::Drop).live();
+    // Large messages went through the eye of a needle.
+    RelayWorld::random(9_171, Policy::Wait).live();
+}
+
 #[test]
 fn a_seed_gives_the_same_run_again() {
     let relay = |seed| {

@@ -202,7 +202,8 @@ impl Net {
             };
         }
         pipe.held -= octets.len();
-        if std::mem::take(&mut pipe.blocked) {
+        // Not for every octet: a writer that may write one at a time takes for ever.
+        if pipe.held <= pipe.capacity / 2 && std::mem::take(&mut pipe.blocked) {
             let (writer, delay) = (whole.hosts[side.other() as usize], whole.delay);
             let at = now + self.rng.within(delay);
             self.wake(writer, at);
@@ -357,7 +358,7 @@ impl Net {
     /// Whether a write from `side` would take something now.
     pub(crate) fn is_writable(&self, link: LinkId, side: Side) -> bool {
         let pipe = &self.links[link].pipes[side as usize];
-        pipe.held < pipe.capacity
+        pipe.held < pipe.capacity && !pipe.blocked
     }
 
     /// Whether something was lost on a link by a fault of its own.

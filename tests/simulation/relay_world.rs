@@ -187,11 +187,13 @@ impl RelayWorld {
         let most = rng.within((1, clients)) as usize;
         let duplicates = if rng.percent(30) { Duplicates::Handover } else { Duplicates::RejectNew };
         let options = Options::new().max_peers(rng.percent(15).then_some(most)).duplicates(duplicates);
-        let options = options.broadcast_octets(rng.pick(&[Some(1), Some(5_000), None, None]));
+        let broadcast = rng.pick(&[Some(1), Some(5_000), None, None]);
+        let options = options.broadcast_octets(broadcast);
         let (options, deadlines) = Deadlines::random(&mut rng, options, climate);
         let large = clients <= 5 && climate.narrow >= 600 && rng.percent(40);
         let mut world = Self::new(seed, climate, policy, mark, options, receive);
         deadlines.tell(&mut world.relay.driver);
+        world.relay.driver.discards = broadcast.is_some();
         for _ in 0..clients {
             if rng.percent(30) {
                 world.add_dealer(&mut rng, large);
