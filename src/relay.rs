@@ -202,12 +202,17 @@ impl Relay {
             Slow::Disconnect => Duration::ZERO,
         };
         let mut still_full = BTreeMap::new();
-        for peer in socket.full_peers() {
-            let since = self.full_since.get(&peer).copied().unwrap_or(now);
-            if since + patience <= now {
-                socket.disconnect_because(now, peer, Cause::TooSlow);
-            } else {
-                still_full.insert(peer, since);
+        // Once those that lag most are gone, others may be the next that broadcasts would not reach.
+        let mut again = true;
+        while core::mem::take(&mut again) {
+            for peer in socket.full_peers() {
+                let since = self.full_since.get(&peer).copied().unwrap_or(now);
+                if since + patience <= now {
+                    socket.disconnect_because(now, peer, Cause::TooSlow);
+                    again = true;
+                } else {
+                    still_full.insert(peer, since);
+                }
             }
         }
         self.full_since = still_full;

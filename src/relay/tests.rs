@@ -192,6 +192,24 @@ fn a_full_client_is_disconnected_at_once_if_so_told() {
 }
 
 #[test]
+fn of_several_that_lag_too_much_none_is_left_with_a_gap() {
+    let options = RelayOptions::new().mark_octets(100 << 20).slow(Slow::Disconnect);
+    let mut room = Room::new(options, Options::new().broadcast_octets(Some(100_000)));
+    let [a, slow, slower, b] = ["a", "slow", "slower", "b"].map(|identity| room.join(identity));
+    room.rig.limit(slower, 0);
+    room.says(a, [1; 50_000]);
+    room.rig.limit(slow, 0);
+    let at_slow = room.rig.written(slow).len();
+    room.says(a, vec![2; 500_000]);
+    // When the slower one is gone, the slow one still holds back too much.
+    room.says(a, [3; 500]);
+    assert_eq!(at_slow, wire([1; 50_000]).len());
+    assert_eq!(room.events()[4..], ["2 left: it reads too slowly", "1 left: it reads too slowly"]);
+    assert_eq!(room.rig.socket.totals().dropped, 0, "the slow one was to go on, with a gap");
+    assert!(room.rig.written(b).ends_with(&wire([3; 500])));
+}
+
+#[test]
 fn events_that_nobody_takes_are_bounded() {
     let mut room = default_room();
     for n in 0..2 * MAX_EVENTS {

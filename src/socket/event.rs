@@ -100,7 +100,8 @@ pub enum Action {
         target: Arc<str>,
     },
     /// There is something to write for this peer: write what [`gather`](super::Socket::gather) shows until it shows nothing. If
-    /// the transport takes no more, go on when it does; there is no second action for what comes in the meantime.
+    /// the transport takes no more, go on when it does; there is no second action for what comes in the meantime, unless all
+    /// that there was has been discarded.
     Transmit {
         /// The peer.
         peer: PeerId,

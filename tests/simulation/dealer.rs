@@ -76,12 +76,9 @@ impl DealerApp {
                     self.causes.push(gone.cause);
                 }
                 Event::Message { peer, message } => {
-                    assert!(self.connected.contains(&peer), "a message outside of a connection");
-                    let frames: Vec<&[u8]> = message.frames().collect();
-                    let id = Id::of(&frames);
-                    net.trace(host, "got", u64::from(id.who), u64::from(id.seq));
-                    self.got.push(id);
+                    self.take(net, host, peer, &message);
                 }
+                Event::Run { peer, run } => run.iter().for_each(|message| self.take(net, host, peer, &message)),
                 Event::Writable { peer } => {
                     assert_eq!(peer, None, "a dealer has one queue");
                     self.refused = false;
@@ -94,6 +91,14 @@ impl DealerApp {
             }
         }
         socket.has_events().then(|| net.now + net.rng.within((100, 20_000)))
+    }
+
+    fn take(&mut self, net: &mut Net, host: HostId, peer: PeerId, message: &Message) {
+        assert!(self.connected.contains(&peer), "a message outside of a connection");
+        let frames: Vec<&[u8]> = message.frames().collect();
+        let id = Id::of(&frames);
+        net.trace(host, "got", u64::from(id.who), u64::from(id.seq));
+        self.got.push(id);
     }
 
     fn send(&mut self, net: &mut Net, host: HostId, socket: &mut Socket<Dealer>) -> Option<u64> {
@@ -127,7 +132,8 @@ impl App<Dealer> for DealerApp {
         let next = match self.close {
             Some((at, linger)) if at <= net.now => {
                 socket.close(net.instant(), linger);
-                None
+                // What comes of it.
+                socket.has_events().then_some(net.now)
             }
             close => self.send(net, host, socket).into_iter().chain(close.map(|(at, _)| at)).min(),
         };

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::link::{Climate, Ending, Link, Read, Side, Write};
+use crate::link::{Climate, Ending, Fault, Link, Read, Side, Write};
 use crate::rng::Rng;
 
 pub(crate) type HostId = usize;
@@ -40,6 +40,8 @@ pub(crate) struct Net {
     dials: Vec<Dial>,
     listeners: BTreeMap<String, HostId>,
     backlog: BTreeMap<HostId, VecDeque<(u64, LinkId)>>,
+    /// What is to happen to the links to come, in order: after so many octets from a side.
+    pub(crate) faults: VecDeque<(Side, u64, Fault)>,
     hash: u64,
     loud: bool,
 }
@@ -55,6 +57,7 @@ impl Net {
             dials: Vec::new(),
             listeners: BTreeMap::new(),
             backlog: BTreeMap::new(),
+            faults: VecDeque::new(),
             hash: 0xcbf2_9ce4_8422_2325,
             loud: std::env::var_os("ZMIO_SEED").is_some(),
         }
@@ -113,7 +116,8 @@ impl Net {
 
     pub(crate) fn dial(&mut self, host: HostId, target: &str) -> DialId {
         let fate = if self.rng.percent(self.climate.refusals) { 1 + self.rng.below(2) } else { 0 };
-        let due = self.now + self.rng.within((50, 3000)) + if fate == 2 { 1_000_000 } else { 0 };
+        let takes = if self.climate.exact { (1000, 1000) } else { (50, 3000) };
+        let due = self.now + self.rng.within(takes) + if fate == 2 { 1_000_000 } else { 0 };
         self.wake(host, due);
         self.dials.push(Dial { host, target: target.to_owned(), due, fate, done: false });
         self.dials.len() - 1
@@ -153,7 +157,10 @@ impl Net {
     }
 
     fn join(&mut self, dialler: HostId, listener: HostId) -> LinkId {
-        let link = Link::random(&mut self.rng, self.climate, [dialler, listener]);
+        let mut link = Link::random(&mut self.rng, self.climate, [dialler, listener]);
+        if let Some((side, after, fault)) = self.faults.pop_front() {
+            link.pipes[side as usize].fault = Some((after, fault));
+        }
         let due = self.now + self.rng.within(link.delay);
         self.links.push(link);
         let link = self.links.len() - 1;
@@ -195,7 +202,8 @@ impl Net {
             };
         }
         pipe.held -= octets.len();
-        if std::mem::take(&mut pipe.blocked) {
+        // Not for every octet: a writer that may write one at a time takes for ever.
+        if pipe.held <= pipe.capacity / 2 && std::mem::take(&mut pipe.blocked) {
             let (writer, delay) = (whole.hosts[side.other() as usize], whole.delay);
             let at = now + self.rng.within(delay);
             self.wake(writer, at);
@@ -211,15 +219,19 @@ impl Net {
         let climate = self.climate;
         let whole = &mut self.links[link];
         assert!(!whole.gone[side as usize], "write after close");
+        let unheard = whole.pipes[side.other() as usize].void;
         let pipe = &mut whole.pipes[side as usize];
-        assert!(pipe.fin.is_none(), "write after shutdown");
+        assert!(pipe.fin.is_none() || pipe.void, "write after shutdown");
         if whole.cut.is_some_and(|(at, _)| at <= now) {
             return Write::Broken;
         }
-        if whole.frozen {
+        if whole.frozen || pipe.void {
             return Write::Took(total);
         }
         if whole.gone[side.other() as usize] {
+            if unheard {
+                return Write::Took(total);
+            }
             // Nobody is there to read them: they vanish, and a reset comes back.
             let at = now + self.rng.within(whole.delay);
             self.cut(link, at, Ending::Reset);
@@ -231,7 +243,7 @@ impl Net {
             return Write::WouldBlock;
         }
         let mut most = total.min(room);
-        if self.rng.percent(20) {
+        if self.rng.percent(whole.partial) {
             most = 1 + self.rng.below(most as u64) as usize;
         }
         let mut octets: Vec<u8> = Vec::with_capacity(most);
@@ -240,7 +252,7 @@ impl Net {
             octets.extend_from_slice(&slice[..part]);
         }
         pipe.written += most as u64;
-        let beyond = pipe.cut_after.filter(|&(after, _)| pipe.written >= after);
+        let beyond = pipe.fault.filter(|&(after, _)| pipe.written >= after);
         if let Some((after, _)) = beyond {
             let lost = (pipe.written - after) as usize;
             octets.truncate(most - lost.min(most));
@@ -257,7 +269,8 @@ impl Net {
             if size == 0 {
                 break;
             }
-            arrival += size as u64 * whole.octet_nanos / 1000 + self.rng.below(3);
+            arrival += size as u64 * whole.octet_nanos / 1000;
+            arrival += if climate.exact { 0 } else { self.rng.below(3) };
             pipe.segments.push_back((arrival, rest[..size].to_vec()));
             self.wakes.insert((arrival.max(now + 1), reader));
             rest = &rest[size..];
@@ -265,10 +278,33 @@ impl Net {
         pipe.held += octets.len();
         pipe.last_arrival = arrival;
         whole.lose_what_is_late();
-        if let Some((_, ending)) = beyond {
-            self.cut(link, arrival + 1, ending);
+        if let Some((_, fault)) = beyond {
+            self.break_down(link, side, arrival + 1, fault);
         }
         Write::Took(most)
+    }
+
+    /// What the fault of a link does when its octet has passed.
+    fn break_down(&mut self, link: LinkId, side: Side, arrival: u64, fault: Fault) {
+        let whole = &mut self.links[link];
+        let (here, there) = (side as usize, side.other() as usize);
+        match fault {
+            Fault::Cut(ending) => return self.cut(link, arrival, ending),
+            Fault::Half => {
+                whole.pipes[here].fin = Some(arrival);
+                let reader = whole.hosts[there];
+                self.wakes.insert((arrival.max(self.now + 1), reader));
+            }
+            Fault::Freeze => whole.pipes[there].void = true,
+            Fault::Hole => {}
+        }
+        let whole = &mut self.links[link];
+        whole.pipes[here].void = true;
+        if !self.climate.exact {
+            // Retransmissions run out.
+            let at = arrival + self.rng.below(4_000_000);
+            self.cut(link, at, Ending::Reset);
+        }
     }
 
     /// Ends the direction from `side`, after what was written. Reading goes on.
@@ -277,7 +313,7 @@ impl Net {
         let pipe = &mut whole.pipes[side as usize];
         if pipe.fin.is_none() {
             let at = (self.now + self.rng.within(whole.delay)).max(pipe.last_arrival);
-            pipe.fin = Some(if whole.frozen { u64::MAX } else { at });
+            pipe.fin = Some(if whole.frozen || pipe.void { u64::MAX } else { at });
             let reader = whole.hosts[side.other() as usize];
             self.wake(reader, at);
         }
@@ -288,7 +324,7 @@ impl Net {
         self.shutdown(link, side);
         let whole = &mut self.links[link];
         whole.gone[side as usize] = true;
-        if whole.pipes[side.other() as usize].held > 0 {
+        if whole.pipes[side.other() as usize].held > 0 && !whole.pipes[side as usize].void {
             let at = self.now + self.rng.within(whole.delay);
             self.cut(link, at, Ending::Reset);
         }
@@ -322,11 +358,34 @@ impl Net {
     /// Whether a write from `side` would take something now.
     pub(crate) fn is_writable(&self, link: LinkId, side: Side) -> bool {
         let pipe = &self.links[link].pipes[side as usize];
-        pipe.held < pipe.capacity
+        pipe.held < pipe.capacity && !pipe.blocked
     }
 
+    /// Whether something was lost on a link by a fault of its own.
     pub(crate) fn is_cut(&self, link: LinkId) -> bool {
-        self.links[link].cut.is_some()
+        let link = &self.links[link];
+        link.cut.is_some() || link.pipes.iter().any(|pipe| pipe.void)
+    }
+
+    /// Octets that went out from `side` so far.
+    pub(crate) fn written(&self, link: LinkId, side: Side) -> u64 {
+        self.links[link].pipes[side as usize].written
+    }
+
+    /// From now on what is written at `side` vanishes, and its end too.
+    pub(crate) fn silence(&mut self, link: LinkId, side: Side) {
+        self.links[link].pipes[side as usize].void = true;
+    }
+
+    /// A link whose octets vanish comes to its end.
+    pub(crate) fn end_silence(&mut self, link: LinkId, at: u64) {
+        self.cut(link, at, Ending::Reset);
+    }
+
+    /// Octets that wait at `side` for so long that no laziness is to blame.
+    pub(crate) fn overdue(&self, link: LinkId, side: Side) -> usize {
+        let segments = &self.links[link].pipes[side.other() as usize].segments;
+        segments.iter().filter(|(arrival, _)| arrival + 20_000 < self.now).map(|(_, octets)| octets.len()).sum()
     }
 
     /// Octets under way to `side` or waiting there.

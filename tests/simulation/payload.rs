@@ -9,6 +9,13 @@ pub(crate) struct Id {
     pub(crate) seq: u32,
 }
 
+/// Senders with this bit in their number send large messages now and then.
+pub(crate) const LARGE: u32 = 1 << 31;
+
+/// Frames of about these sizes are read in another way, or at the border of a block.
+const BORDERS: [u64; 13] = [9, 127, 128, 254, 255, 256, 257, 259, 260, 511, 512, 513, 1024];
+const LARGE_BORDERS: [u64; 7] = [16_374, 16_383, 16_384, 16_385, 65_527, 65_535, 65_537];
+
 impl Id {
     /// The frames of this message. Most are in Bonsai's framing: an empty frame, then the payload.
     pub(crate) fn frames(self) -> Vec<Vec<u8>> {
@@ -21,16 +28,22 @@ impl Id {
             0 => rng.within((1000, 3000)),
             // Around the border between the short and the long form of a frame.
             1 | 2 => rng.within((238, 252)),
+            7..=9 => rng.pick(&BORDERS) - 8,
+            10 | 11 if self.who & LARGE != 0 => rng.pick(&LARGE_BORDERS) - 8,
             3..=6 => 0,
             _ => rng.below(120),
         };
         let mut payload = Vec::with_capacity(size as usize + 8);
         payload.extend_from_slice(&self.who.to_be_bytes());
         payload.extend_from_slice(&self.seq.to_be_bytes());
-        payload.extend((0..size).map(|at| (u64::from(self.seq) * 31 + at * 7) as u8));
+        let pattern: [u8; 256] = std::array::from_fn(|at| (u64::from(self.seq) * 31 + at as u64 * 7) as u8);
+        while payload.len() < size as usize + 8 {
+            payload.extend_from_slice(&pattern[..pattern.len().min(size as usize + 8 - payload.len())]);
+        }
         frames.push(payload);
         for _ in 0..rng.below(6).saturating_sub(3) {
-            frames.push(vec![self.seq as u8; rng.below(40) as usize]);
+            let size = if rng.percent(20) { rng.pick(&BORDERS) } else { rng.below(40) };
+            frames.push(vec![self.seq as u8; size as usize]);
         }
         frames
     }

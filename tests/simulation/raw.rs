@@ -3,7 +3,7 @@
 use crate::link::{Ending, Read, Side, Write};
 use crate::net::{DialId, Dialled, HostId, LinkId, Net};
 use crate::octets;
-use crate::payload::Id;
+use crate::payload::{Id, LARGE};
 use crate::rng::Rng;
 use crate::stream::{Decoder, Item};
 
@@ -40,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) hostile: Option<Vec<u8>>,
     /// Never says a word.
     pub(crate) mute: bool,
+    /// Some of its messages are large.
+    pub(crate) large: bool,
 }
 
 impl Plan {
@@ -59,6 +61,7 @@ impl Plan {
             pings: false,
             hostile: None,
             mute: false,
+            large: false,
         }
     }
 
@@ -200,7 +203,7 @@ impl Raw {
 
     fn begin(&mut self, net: &mut Net, link: LinkId) {
         // Sender numbers are never used twice: each connection is a sender of its own.
-        let who = (self.host as u32) << 16 | self.visits.len() as u32;
+        let who = (self.host as u32) << 16 | self.visits.len() as u32 | if self.plan.large { LARGE } else { 0 };
         self.visits.push(Visit { link, who, sent: 0, got: Vec::new(), ended: None });
         self.dial = None;
         self.open = true;
@@ -330,6 +333,10 @@ impl Raw {
                     // Between the frames of one message too, as libzmq does.
                     self.out.extend(octets::ping(0, &[self.pings as u8]));
                     self.pings += 1;
+                }
+                if self.plan.pings && net.rng.percent(20) {
+                    // Of another pattern, or of a version to come.
+                    self.out.extend(octets::command(b"HURDLE", &[0; 300][..net.rng.below(300) as usize]));
                 }
             }
         }

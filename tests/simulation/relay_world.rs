@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use zmio::socket::{Counts, Dealer, Router};
+use zmio::socket::{Counts, Dealer, Duplicates, Router};
 use zmio::{Cause, Mark, Options, PeerId, Relay, RelayEvent, RelayOptions, Slow, Socket};
 
 use crate::dealer::{DealerApp, DealerNode};
-use crate::driver::{App, Driver, Node, micros};
+use crate::driver::{App, Deadlines, Driver, Node, micros};
 use crate::link::Climate;
 use crate::net::{HostId, Net};
+use crate::payload::LARGE;
 use crate::raw::{Plan, Raw};
 use crate::rng::Rng;
 
@@ -26,11 +27,17 @@ pub(crate) enum Policy {
     Disconnect,
 }
 
+/// How long the slowest client is waited for, in microseconds.
+const PATIENCE: u64 = 5 * SECOND;
+
+/// A driver may be late by this much.
+const LATENESS: u64 = 100_000;
+
 impl Policy {
     fn slow(self) -> Slow {
         match self {
             Self::Drop => Slow::Drop,
-            Self::Wait => Slow::Wait { patience: Duration::from_secs(5) },
+            Self::Wait => Slow::Wait { patience: Duration::from_micros(PATIENCE) },
             Self::Disconnect => Slow::Disconnect,
         }
     }
@@ -42,11 +49,45 @@ pub(crate) struct RelayApp {
     pub(crate) left: BTreeMap<PeerId, Counts>,
     /// Why clients left, in order.
     pub(crate) causes: Vec<Cause>,
+    policy: Policy,
+    /// Our own count of how long clients are full, which ones were out for it, and the times of both.
+    full_since: BTreeMap<PeerId, u64>,
+    pub(crate) too_slow: Vec<(u64, u64)>,
+}
+
+impl RelayApp {
+    /// Holds the patience of the relay against our own count, just before it looks itself.
+    fn count(&mut self, now: u64, socket: &mut Socket<Router>) {
+        let before = std::mem::take(&mut self.full_since);
+        for peer in socket.full_peers() {
+            let since = before.get(&peer).copied().unwrap_or(now);
+            assert!(now <= since + PATIENCE + LATENESS, "{peer:?} is full since {since}, and nobody does anything");
+            self.full_since.insert(peer, since);
+        }
+    }
+
+    fn out(&mut self, now: u64, peer: PeerId) {
+        if self.policy == Policy::Wait {
+            let since = self.full_since.get(&peer).copied().expect("it was not full");
+            assert!(since + PATIENCE <= now, "{peer:?} was full since {since} only");
+            self.too_slow.push((since, now));
+        }
+    }
 }
 
 impl App<Router> for RelayApp {
     fn act(&mut self, net: &mut Net, host: HostId, socket: &mut Socket<Router>) -> Option<u64> {
+        if self.policy == Policy::Wait {
+            self.count(net.now, socket);
+        }
+        let count = socket.peers().len();
+        let before: Vec<PeerId> = if self.full_since.is_empty() { Vec::new() } else { socket.peers().collect() };
         self.relay.drive(net.instant(), socket);
+        // The relay itself disconnects for one reason alone.
+        let is_out = |peer: &PeerId| socket.peer(*peer).is_none_or(|peer| !peer.is_connected());
+        let out: Vec<PeerId> = before.into_iter().filter(is_out).collect();
+        assert!(self.policy != Policy::Wait || socket.peers().len() + out.len() == count, "out, and was not full");
+        out.into_iter().for_each(|peer| self.out(net.now, peer));
         while let Some(event) = self.relay.poll_event() {
             match event {
                 RelayEvent::Joined { peer, .. } => {
@@ -116,6 +157,9 @@ impl RelayWorld {
             joined: BTreeSet::new(),
             left: BTreeMap::new(),
             causes: Vec::new(),
+            policy,
+            full_since: BTreeMap::new(),
+            too_slow: Vec::new(),
         };
         let driver = Driver::new(&mut net, 0, socket);
         net.listen(TARGET, 0);
@@ -135,18 +179,27 @@ impl RelayWorld {
             stalls: rng.pick(&[0, 5, 50]),
             stall: rng.pick(&[10_000, 2 * SECOND]),
             narrow: rng.pick(narrow),
+            holes: rng.pick(&[0, 0, 30]),
+            exact: false,
         };
         let mark = rng.pick(&[1, 500, 5_000, 1_000_000]);
         let receive = Mark { messages: rng.pick(&[Some(1), Some(10), None]), octets: rng.pick(&[Some(500), None]) };
         let most = rng.within((1, clients)) as usize;
-        let options = Options::new().max_peers(rng.percent(15).then_some(most));
+        let duplicates = if rng.percent(30) { Duplicates::Handover } else { Duplicates::RejectNew };
+        let options = Options::new().max_peers(rng.percent(15).then_some(most)).duplicates(duplicates);
+        let broadcast = rng.pick(&[Some(1), Some(5_000), None, None]);
+        let options = options.broadcast_octets(broadcast);
+        let (options, deadlines) = Deadlines::random(&mut rng, options, climate);
+        let large = clients <= 5 && climate.narrow >= 600 && rng.percent(40);
         let mut world = Self::new(seed, climate, policy, mark, options, receive);
+        deadlines.tell(&mut world.relay.driver);
+        world.relay.driver.discards = broadcast.is_some();
         for _ in 0..clients {
             if rng.percent(30) {
-                world.add_dealer(&mut rng);
+                world.add_dealer(&mut rng, large);
                 continue;
             }
-            let mut plan = Plan::random(TARGET, &mut rng);
+            let mut plan = Plan { large, ..Plan::random(TARGET, &mut rng) };
             if clients > 8 {
                 plan.messages = plan.messages.min(3);
             }
@@ -163,23 +216,37 @@ impl RelayWorld {
         self.clients.push(Client::Raw(Box::new(Raw::new(&mut self.net, host, plan))));
     }
 
-    fn add_dealer(&mut self, rng: &mut Rng) {
-        let host = self.clients.len() + 1;
+    fn add_dealer(&mut self, rng: &mut Rng, large: bool) {
         let mark = |rng: &mut Rng| Mark {
             messages: rng.pick(&[Some(1), Some(5), None]),
             octets: rng.pick(&[Some(300), None]),
         };
-        let options = Options::new().send_mark(mark(rng)).receive_mark(mark(rng));
-        let mut socket: Socket<Dealer> = Socket::dealer(options, rng.next());
+        let options = Options::new().send_mark(mark(rng)).receive_mark(mark(rng)).deliver_runs(rng.percent(30));
+        let (options, deadlines) = Deadlines::random(rng, options, self.net.climate);
+        let messages = rng.pick(&[0, 3, 12]);
+        let gap = rng.pick(&[(0, 0), (10, 50_000)]);
+        let node = self.add_dealer_with(options, rng.next(), messages, gap);
+        deadlines.tell(&mut node.driver);
+        node.app.who |= if large { LARGE } else { 0 };
+    }
+
+    pub(crate) fn add_dealer_with(
+        &mut self,
+        options: Options,
+        seed: u64,
+        messages: u32,
+        gap: (u64, u64),
+    ) -> &mut DealerNode {
+        let host = self.clients.len() + 1;
+        let mut socket: Socket<Dealer> = Socket::dealer(options, seed);
         socket.connect(self.net.instant(), TARGET);
-        let app = DealerApp::new(
-            &mut self.net,
-            (host as u32) << 16,
-            rng.pick(&[0, 3, 12]),
-            rng.pick(&[(0, 0), (10, 50_000)]),
-        );
+        let app = DealerApp::new(&mut self.net, (host as u32) << 16, messages, gap);
         let driver = Driver::new(&mut self.net, host, socket);
         self.clients.push(Client::Dealer(Box::new(Node { driver, app })));
+        match self.clients.last_mut() {
+            Some(Client::Dealer(node)) => node,
+            _ => unreachable!("it was pushed just now"),
+        }
     }
 
     pub(crate) fn run_for(&mut self, micros: u64) {
@@ -233,10 +300,15 @@ impl RelayWorld {
         self.net.climate = Climate { narrow: self.net.climate.narrow, ..Climate::FAIR };
         self.run_for(90 * SECOND);
         crate::relay_oracle::check(self);
+        self.leave();
+        crate::relay_oracle::check_empty(self);
+    }
+
+    /// All leave.
+    pub(crate) fn leave(&mut self) {
         for client in &mut self.clients {
             client.leave(&mut self.net);
         }
         self.run_for(90 * SECOND);
-        crate::relay_oracle::check_empty(self);
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct EchoApp {
     /// Of a hundred turns, how many leave events unread.
     pub(crate) laziness: u64,
     due: VecDeque<(u64, PeerId, Id)>,
+    /// Those that were connected in the last turn.
+    members: Vec<PeerId>,
     /// Answers that wait for room.
     full: BTreeMap<PeerId, VecDeque<Id>>,
 }
@@ -47,6 +49,7 @@ impl EchoApp {
             delay: net.rng.pick(&[(0, 0), (0, 3000), (10_000, 600_000)]),
             laziness: net.rng.pick(&[0, 0, 50]),
             due: VecDeque::new(),
+            members: Vec::new(),
             full: BTreeMap::new(),
         }
     }
@@ -80,16 +83,9 @@ impl EchoApp {
                     self.too_late += self.full.remove(&gone.peer).map_or(0, |waiting| waiting.len() as u64);
                 }
                 Event::Message { peer, message } => {
-                    assert!(self.connected.contains_key(&peer), "a message outside of a connection");
-                    let frames: Vec<&[u8]> = message.frames().collect();
-                    let id = Id::of(&frames);
-                    net.trace(host, "got", u64::from(id.who), u64::from(id.seq));
-                    self.got.push((peer, id));
-                    let at = net.now + net.rng.within(self.delay);
-                    // Answers to one peer stay in order.
-                    let at = self.due.iter().filter(|due| due.1 == peer).map(|due| due.0).max().unwrap_or(0).max(at);
-                    self.due.push_back((at, peer, id));
+                    self.take(net, host, peer, &message);
                 }
+                Event::Run { peer, run } => run.iter().for_each(|message| self.take(net, host, peer, &message)),
                 Event::Writable { peer } => {
                     let peer = peer.expect("a router has a queue per peer");
                     for id in self.full.remove(&peer).into_iter().flatten() {
@@ -104,6 +100,18 @@ impl EchoApp {
             }
         }
         socket.has_events().then(|| net.now + net.rng.within((100, 20_000)))
+    }
+
+    fn take(&mut self, net: &mut Net, host: HostId, peer: PeerId, message: &Message) {
+        assert!(self.connected.contains_key(&peer), "a message outside of a connection");
+        let frames: Vec<&[u8]> = message.frames().collect();
+        let id = Id::of(&frames);
+        net.trace(host, "got", u64::from(id.who), u64::from(id.seq));
+        self.got.push((peer, id));
+        let at = net.now + net.rng.within(self.delay);
+        // Answers to one peer stay in order.
+        let at = self.due.iter().filter(|due| due.1 == peer).map(|due| due.0).max().unwrap_or(0).max(at);
+        self.due.push_back((at, peer, id));
     }
 
     fn answer(&mut self, peer: PeerId, id: Id, socket: &mut Socket<Router>) {
@@ -128,9 +136,12 @@ impl EchoApp {
 
 impl App<Router> for EchoApp {
     fn act(&mut self, net: &mut Net, host: HostId, socket: &mut Socket<Router>) -> Option<u64> {
-        let identities: BTreeSet<&[u8]> =
-            socket.peers().filter_map(|peer| socket.peer(peer)).map(|peer| &peer.identity()[..]).collect();
-        assert_eq!(identities.len(), socket.peers().count(), "two peers have one identity");
+        if !socket.peers().eq(self.members.iter().copied()) {
+            self.members = socket.peers().collect();
+            let identities: BTreeSet<&[u8]> =
+                socket.peers().filter_map(|peer| socket.peer(peer)).map(|peer| &peer.identity()[..]).collect();
+            assert_eq!(identities.len(), socket.peers().count(), "two peers have one identity");
+        }
         let more = self.receive(net, host, socket);
         let now = net.now;
         let (ripe, rest): (VecDeque<_>, _) = self.due.drain(..).partition(|&(at, ..)| at <= now);

@@ -34,6 +34,11 @@ pub(crate) struct Tap {
     pub(crate) hostile: bool,
     pub(crate) pings: u64,
     pub(crate) pongs: u64,
+    /// When READY came, when the transport ended, when PINGs went out, and when anything came.
+    pub(crate) ready_at: Option<u64>,
+    pub(crate) over_at: Option<u64>,
+    pub(crate) pinged_at: Vec<u64>,
+    pub(crate) heard_at: Vec<u64>,
     input: Decoder,
     output: Decoder,
 }
@@ -51,6 +56,10 @@ impl Tap {
             hostile: false,
             pings: 0,
             pongs: 0,
+            ready_at: None,
+            over_at: None,
+            pinged_at: Vec::new(),
+            heard_at: Vec::new(),
             input: Decoder::default(),
             output: Decoder::default(),
         }
@@ -61,7 +70,8 @@ impl Tap {
         self.output.begun
     }
 
-    pub(crate) fn input(&mut self, octets: &[u8], round: u64) {
+    pub(crate) fn input(&mut self, now: u64, octets: &[u8], round: u64) {
+        self.heard_at.push(now);
         if self.hostile {
             return;
         }
@@ -70,7 +80,9 @@ impl Tap {
             match self.input.next() {
                 Ok(None) => break,
                 Ok(Some(Item::Message(frames))) => self.taken.push((Id::of(&frames), round)),
-                Ok(Some(Item::Command { name, .. })) if name == b"READY" => self.ready = Some(round),
+                Ok(Some(Item::Command { name, .. })) if name == b"READY" => {
+                    (self.ready, self.ready_at) = (Some(round), Some(now));
+                }
                 Ok(Some(_)) => {}
                 Err(_) => {
                     self.hostile = true;
@@ -81,14 +93,17 @@ impl Tap {
     }
 
     /// What a socket writes must be flawless at any time.
-    pub(crate) fn output(&mut self, octets: &[u8]) {
+    pub(crate) fn output(&mut self, now: u64, octets: &[u8]) {
         self.output.feed(octets);
         loop {
             match self.output.next() {
                 Ok(None) => break,
                 Ok(Some(Item::Message(frames))) => self.given.push(Id::of(&frames)),
                 Ok(Some(Item::Command { name, .. })) => {
-                    self.pings += u64::from(name == b"PING");
+                    if name == b"PING" {
+                        self.pings += 1;
+                        self.pinged_at.push(now);
+                    }
                     self.pongs += u64::from(name == b"PONG");
                 }
                 Ok(Some(Item::Greeting { .. })) => {}

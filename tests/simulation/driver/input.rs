@@ -10,7 +10,7 @@ use crate::tap::{Over, Tap};
 
 impl<P: Pattern> Driver<P> {
     pub(super) fn input(&mut self, net: &mut Net) {
-        if net.rng.percent(50) {
+        if !self.exact && net.rng.percent(50) {
             self.fire_timers(net);
         }
         self.accept(net);
@@ -31,6 +31,12 @@ impl<P: Pattern> Driver<P> {
 
     fn fire_timers(&mut self, net: &mut Net) {
         let now = net.instant();
+        // Too early, and more than once.
+        for _ in 0..2 {
+            if net.rng.percent(self.laziness / 4) {
+                self.socket.handle_timeout(now);
+            }
+        }
         if self.socket.poll_timeout().is_some_and(|due| due <= now) {
             self.socket.handle_timeout(now);
             let next = self.socket.poll_timeout();
@@ -85,6 +91,9 @@ impl<P: Pattern> Driver<P> {
         let tap = self.taps.len();
         self.taps.push(Tap::new(link, peer, net.now));
         let transport = Transport { link, side, rest: Vec::new(), paused: false, writing: false, tap };
+        if !self.known.contains(&peer) {
+            self.known.push(peer);
+        }
         let old = self.transports.insert(peer, transport);
         assert!(old.is_none(), "{peer:?} was given out while it is in use");
     }
@@ -95,32 +104,54 @@ impl<P: Pattern> Driver<P> {
                 return;
             };
             if transport.paused {
-                return;
+                return self.offer_too_early(net, peer);
             }
             let mut octets = std::mem::take(&mut transport.rest);
             if octets.is_empty() {
-                let most = net.rng.pick(&[1, 70, 2000, 65536]);
+                let most = if self.exact { usize::MAX } else { net.rng.pick(&[1, 70, 2000, 65536]) };
                 match net.read(transport.link, transport.side, most) {
                     Read::Octets(read) => octets = read,
                     Read::Nothing => return,
                     Read::Ended(ending) => return self.lost(net, peer, ending),
                 }
             }
+            let mut later = Vec::new();
+            if octets.len() > 1 && net.rng.percent(self.laziness) {
+                later = octets.split_off(1 + net.rng.below(octets.len() as u64 - 1) as usize);
+            }
             let tap = &mut self.taps[transport.tap];
             // A peer that the socket is done with is read until the driver hears of it, and ignored.
             let heeded = tap.ready.is_none() || self.socket.peer(peer).is_some_and(|peer| peer.is_connected());
             let taken = self.socket.handle_input(net.instant(), peer, &octets);
             if heeded {
-                tap.input(&octets[..taken], self.round);
+                tap.input(net.now, &octets[..taken], self.round);
             }
             net.trace(self.host, "read", transport.link as u64, taken as u64);
-            if taken < octets.len() {
-                transport.rest = octets.split_off(taken);
+            let pauses = taken < octets.len();
+            transport.rest = octets.split_off(taken);
+            transport.rest.append(&mut later);
+            if pauses {
                 transport.paused = true;
                 return;
             }
         }
         self.stirred = true;
+    }
+
+    /// Nobody needs to offer the rest again before the socket says so; it must do no harm.
+    fn offer_too_early(&mut self, net: &mut Net, peer: PeerId) {
+        if !net.rng.percent(self.laziness / 4) {
+            return;
+        }
+        let Some(transport) = self.transports.get_mut(&peer).filter(|transport| !transport.rest.is_empty()) else {
+            return;
+        };
+        let heeded = self.socket.peer(peer).is_some_and(|peer| peer.is_connected());
+        let taken = self.socket.handle_input(net.instant(), peer, &transport.rest);
+        let taken: Vec<u8> = transport.rest.drain(..taken).collect();
+        if heeded && !taken.is_empty() {
+            self.taps[transport.tap].input(net.now, &taken, self.round);
+        }
     }
 
     /// The transport ended by itself.
@@ -134,12 +165,13 @@ impl<P: Pattern> Driver<P> {
             Ending::Reset => Closed::Reset,
         };
         self.socket.handle_closed(net.instant(), peer, closed);
-        self.detach(peer, &transport, Over::Lost(self.round, ending));
+        self.detach(net, peer, &transport, Over::Lost(self.round, ending));
         net.close(transport.link, transport.side);
     }
 
-    pub(super) fn detach(&mut self, peer: PeerId, transport: &Transport, over: Over) {
-        self.taps[transport.tap].over = Some(over);
+    pub(super) fn detach(&mut self, net: &Net, peer: PeerId, transport: &Transport, over: Over) {
+        let tap = &mut self.taps[transport.tap];
+        (tap.over, tap.over_at) = (Some(over), Some(net.now));
         if transport.side == Side::Listener {
             self.stale.push(peer);
         }

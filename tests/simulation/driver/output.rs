@@ -8,6 +8,9 @@ use crate::link::{Ending, Read, Write};
 use crate::net::Net;
 use crate::tap::Over;
 
+/// How long the weather is rough in a random world, in microseconds.
+const ROUGH: u64 = 4_000_000;
+
 impl<P: Pattern> Driver<P> {
     pub(super) fn output(&mut self, net: &mut Net) {
         let known = self.socket.has_events();
@@ -20,9 +23,17 @@ impl<P: Pattern> Driver<P> {
             let at = net.now + net.rng.within((1, 300));
             net.wake(self.host, at);
         }
+        if net.now < ROUGH && net.rng.percent(self.laziness / 8) {
+            // For nothing. Not later on: a wake-up that was lost must not be made good by chance.
+            let at = net.now + net.rng.within((1, 50_000));
+            net.wake(self.host, at);
+        }
         if let Some(due) = self.socket.poll_timeout() {
-            let lateness = net.rng.pick(&[0, 0, 40, 3000]);
-            net.wake(self.host, micros(due) + lateness);
+            let lateness = if self.exact { 0 } else { net.rng.pick(&[0, 0, 40, 3000]) };
+            net.wake(self.host, micros(due).saturating_add(lateness));
+        }
+        if self.rests {
+            self.assert_awake(net);
         }
     }
 
@@ -51,6 +62,7 @@ impl<P: Pattern> Driver<P> {
         match action {
             Action::Dial { peer, target } => {
                 net.trace(self.host, "dial", peer.index() as u64, 0);
+                self.dialled_at.push(net.now);
                 assert!(!self.transports.contains_key(&peer), "a dial over a connection");
                 let old = self.dials.insert(peer, net.dial(self.host, &target));
                 assert!(old.is_none(), "a dial over a dial");
@@ -58,7 +70,7 @@ impl<P: Pattern> Driver<P> {
             Action::Transmit { peer } => {
                 net.trace(self.host, "transmit", peer.index() as u64, 0);
                 if let Some(transport) = self.transports.get_mut(&peer) {
-                    assert!(!transport.writing, "a second Transmit before all was written");
+                    assert!(!transport.writing || self.discards, "a second Transmit before all was written");
                     transport.writing = true;
                     self.write(net, peer);
                 }
@@ -87,8 +99,8 @@ impl<P: Pattern> Driver<P> {
                     self.aborted.push(dial);
                 }
                 if let Some(transport) = self.transports.remove(&peer) {
-                    self.detach(peer, &transport, Over::Closed(self.round));
-                    self.taps[transport.tap].output(&last);
+                    self.detach(net, peer, &transport, Over::Closed(self.round));
+                    self.taps[transport.tap].output(net.now, &last);
                     self.closing.push(Closing {
                         link: transport.link,
                         side: transport.side,
@@ -125,7 +137,7 @@ impl<P: Pattern> Driver<P> {
             let mut left = took;
             for slice in &slices[..filled] {
                 let part = slice.len().min(left);
-                self.taps[transport.tap].output(&slice[..part]);
+                self.taps[transport.tap].output(net.now, &slice[..part]);
                 left -= part;
             }
             net.trace(self.host, "wrote", transport.link as u64, took as u64);
