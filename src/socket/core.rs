@@ -504,7 +504,7 @@ impl Core {
     }
 
     /// Will this peer be dialled again after this? Not one that we do not dial, nor one that told us to go (RFC 37).
-    pub(crate) fn redials(&self, peer: PeerId, cause: &Cause) -> bool {
+    fn redials(&self, peer: PeerId, cause: &Cause) -> bool {
         let given_up = matches!(cause, Cause::Protocol(conn::Error::Refused(_)) | Cause::Requested | Cause::Closing);
         !given_up && self.peers.get(peer).is_some_and(|slot| slot.link.is_some())
     }

@@ -186,12 +186,12 @@ impl Routing for Dealer {
         self.drain(core);
     }
 
-    /// A peer that is dialled again leaves behind what was not begun, for whoever takes it first (D4). One that had
-    /// connected to us takes it along (D5).
-    fn closed(&mut self, core: &mut Core, peer: PeerId, unsent: SendQueue, redials: bool) -> u64 {
+    /// A peer that we dial leaves behind what was not begun, for whoever takes it first (D4), even if it is dialled no
+    /// more. One that had connected to us takes it along (D5).
+    fn closed(&mut self, core: &mut Core, peer: PeerId, unsent: SendQueue, free: bool) -> u64 {
         self.rotation.leave(peer);
         let all = unsent.messages();
-        if !redials {
+        if !free {
             return all;
         }
         let kept: Vec<Message> = unsent.into_unsent().collect();

@@ -44,7 +44,7 @@ impl<P: Pattern> Socket<P> {
 
     /// The connection of a peer is no more; `queue` is what was to be sent.
     pub(super) fn gone(&mut self, now: Instant, peer: PeerId, queue: SendQueue, cause: Cause) {
-        let redials = self.core.redials(peer, &cause);
+        let discarded = matches!(cause, Cause::Requested | Cause::Closing);
         self.core.count_unfinished(peer);
         self.core.full.remove(&peer);
         self.core.progress += 1;
@@ -55,9 +55,10 @@ impl<P: Pattern> Socket<P> {
         slot.counts = Counts { queued: 0, ..counts };
         (slot.transmitting, slot.paused, slot.resuming, slot.blocked) = (false, false, false, false);
         let (identity, address) = (slot.identity.clone(), slot.address);
+        let free = slot.link.is_some() && !discarded;
         let notice = if slot.connected.is_some() {
             self.core.peers.set_connected(peer, false);
-            let lost = self.pattern.closed(&mut self.core, peer, queue, redials);
+            let lost = self.pattern.closed(&mut self.core, peer, queue, free);
             if let Some(closing) = &mut self.core.closing {
                 closing.unsent += lost;
             }

@@ -49,8 +49,9 @@ pub(crate) mod routing {
         /// The peer is connected.
         fn opened(&mut self, core: &mut Core, peer: PeerId);
 
-        /// A connected peer is gone. `unsent` is what was queued for it; how many messages of it are lost?
-        fn closed(&mut self, core: &mut Core, peer: PeerId, unsent: SendQueue, redials: bool) -> u64;
+        /// A connected peer is gone. `unsent` is what was queued for it, and others may take it over if it is `free`; how
+        /// many messages of it are lost?
+        fn closed(&mut self, core: &mut Core, peer: PeerId, unsent: SendQueue, free: bool) -> u64;
 
         /// A peer that refused a message has room again.
         fn room(&mut self, core: &mut Core, peer: PeerId);

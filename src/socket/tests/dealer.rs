@@ -82,6 +82,23 @@ fn a_flood_of_empty_messages_reaches_the_mark_in_octets_too() {
 }
 
 #[test]
+fn what_was_not_begun_for_a_peer_that_tells_us_to_go_is_sent_to_another() {
+    let mut rig = Rig::dealer(Options::new());
+    let peer = rig.server();
+    rig.limit(peer, 7);
+    ["1", "2", "3", "4"].into_iter().for_each(|body| rig.send(body).unwrap());
+    let _ = rig.written(peer);
+    rig.feed(peer, b"\x04\x09\x05ERROR\x02no");
+    assert!(rig.events().iter().any(|event| event.starts_with("0 given up")));
+    assert_eq!(rig.socket.waiting(), 1, "3 was begun: at most once");
+    let other = rig.socket.connect(rig.now, "other");
+    let _ = rig.told();
+    rig.socket.handle_dialed(rig.now, other, Address::Unnamed);
+    rig.feed(other, &hello(SocketType::Router, b""));
+    assert!(rig.written(other).ends_with(&wire("4")));
+}
+
+#[test]
 fn what_was_not_begun_goes_over_the_next_connection_before_what_came_later() {
     let mut rig = Rig::dealer(Options::new());
     let peer = rig.server();
