@@ -82,6 +82,20 @@ fn a_flood_of_empty_messages_reaches_the_mark_in_octets_too() {
 }
 
 #[test]
+fn what_has_waited_and_is_gone_does_not_count_any_more() {
+    let mut rig = Rig::dealer(Options::new().send_mark(Mark { messages: None, octets: Some(10 * 66) }));
+    let peer = rig.socket.connect(rig.now, "server");
+    rig.send("").unwrap();
+    for _ in 0..3 {
+        rig.dialed(peer);
+        rig.socket.handle_closed(rig.now, peer, Closed::Eof);
+        rig.pass(Duration::from_secs(1));
+        let taken = (0..100).take_while(|_| rig.send("").is_ok()).count();
+        assert_eq!(taken, 10);
+    }
+}
+
+#[test]
 fn what_was_not_begun_goes_over_the_next_connection_before_what_came_later() {
     let mut rig = Rig::dealer(Options::new());
     let peer = rig.server();
