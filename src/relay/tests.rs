@@ -192,6 +192,60 @@ fn a_full_client_is_disconnected_at_once_if_so_told() {
 }
 
 #[test]
+fn a_turn_passes_on_so_much_and_the_rest_is_due_at_once() {
+    let mut room = default_room();
+    let [a, b] = ["a", "b"].map(|identity| room.join(identity));
+    let reader = room.join("reader");
+    let message = wire(vec![1; 50_000]);
+    for peer in [a, b] {
+        room.rig.feed(peer, &message.repeat(20));
+    }
+    room.relay.drive(room.rig.now, &mut room.rig.socket);
+    let passed = room.rig.written(reader).len();
+    assert!((TURN_OCTETS..TURN_OCTETS + message.len()).contains(&passed), "{passed}");
+    assert_eq!(room.relay.poll_timeout(&room.rig.socket), Some(room.rig.now));
+    room.turn();
+    assert_eq!(passed + room.rig.written(reader).len(), 40 * message.len());
+    assert_eq!(room.relay.poll_timeout(&room.rig.socket), None);
+}
+
+#[test]
+fn a_client_is_read_by_octets_and_far_less_while_the_relay_waits() {
+    let slow = Slow::Wait { patience: Duration::from_secs(60) };
+    let mut room = Room::new(RelayOptions::new().mark_octets(1_000).slow(slow), Options::new());
+    assert_eq!(room.relay.options().mark_octets, 1_000);
+    let [a, slow] = ["a", "slow"].map(|identity| room.join(identity));
+    let flood = wire("many").repeat(500_000);
+    let take = |room: &mut Room| {
+        let taken = room.rig.socket.handle_input(room.rig.now, a, &flood);
+        let _ = room.rig.told();
+        taken as u64
+    };
+    let free = take(&mut room);
+    assert!((RECEIVE_OCTETS / 2..=RECEIVE_OCTETS).contains(&free), "{free}");
+    room.turn();
+    room.rig.limit(slow, 0);
+    (0..4).for_each(|_| room.says(a, [0; 500]));
+    let waiting = take(&mut room);
+    assert!((WAITING_OCTETS / 2..=WAITING_OCTETS).contains(&waiting), "{waiting}");
+}
+
+#[test]
+fn what_concerns_no_client_is_told_too() {
+    let mut room = default_room();
+    let stranger = room.rig.accept();
+    room.rig.feed(stranger, b"GET / HTTP/1.1");
+    room.rig.socket.handle_accept_failed(room.rig.now, "too many open files");
+    room.rig.socket.close(room.rig.now, None);
+    room.turn();
+    let events: Vec<RelayEvent> = core::iter::from_fn(|| room.relay.poll_event()).collect();
+    assert_eq!(events.len(), 3);
+    assert!(events.iter().any(|event| matches!(event, RelayEvent::Rejected(rejected) if rejected.peer == stranger)));
+    assert!(events.iter().any(|event| matches!(event, RelayEvent::AcceptFailed { reason } if reason.contains("open"))));
+    assert!(events.iter().any(|event| matches!(event, RelayEvent::Closed { unsent: 0 })));
+}
+
+#[test]
 fn events_that_nobody_takes_are_bounded() {
     let mut room = default_room();
     for n in 0..2 * MAX_EVENTS {

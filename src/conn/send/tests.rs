@@ -110,6 +110,27 @@ fn small_messages_that_wait_are_packed_into_one_slice() {
 }
 
 #[test]
+fn a_message_that_is_not_small_stays_where_it_is() {
+    let mut queue = queue();
+    let message = Message::from(vec![1; 1_000]);
+    queue.push(message.clone()).unwrap();
+    push(&mut queue, b"small");
+    let mut slices = [&[][..]; 8];
+    assert_eq!(queue.gather(&mut slices), 2);
+    assert_eq!(slices[0].as_ptr(), message.wire().pieces()[0].as_ptr());
+}
+
+#[test]
+fn a_small_message_is_packed_behind_one_that_was_begun() {
+    let mut queue = queue();
+    push(&mut queue, b"begun");
+    queue.sent(3);
+    push(&mut queue, b"next");
+    assert_eq!(written(&mut queue, 1), [&wire(b"begun")[3..], &wire(b"next")].concat());
+    assert_eq!((queue.messages(), queue.charged(), queue.messages_sent()), (0, 0, 2));
+}
+
+#[test]
 fn a_packed_entry_does_not_grow_without_end() {
     let mut queue = queue();
     (0..1_000).for_each(|_| push(&mut queue, &[1; 98]));
