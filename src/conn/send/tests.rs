@@ -218,6 +218,9 @@ fn only_a_block_that_can_be_given_up_counts_as_held() {
     assert_eq!(queue.oldest_block(), Some(8));
     queue.discard_unsent();
     assert_eq!(queue.oldest_block(), None);
+    let mut queue = self::queue();
+    queue.push_block(Bytes::from(wire(b"4")), 1, 9);
+    assert_eq!(queue.oldest_block(), Some(9));
 }
 
 #[test]
@@ -236,8 +239,11 @@ fn last_words_are_the_commands_unless_a_message_was_begun() {
 }
 
 #[test]
-fn an_empty_queue_holds_no_memory_to_speak_of() {
+fn an_empty_queue_holds_no_memory_to_speak_of_and_enough_for_a_steady_flow() {
     let mut queue = queue();
+    push(&mut queue, &[1; 200]);
+    written(&mut queue, 10_000);
+    assert_eq!(queue.entries.capacity(), KEPT_ENTRIES);
     (0..1_000).for_each(|_| push(&mut queue, &[1; 200]));
     ping(&mut queue);
     written(&mut queue, 10_000);

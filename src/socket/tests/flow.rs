@@ -287,3 +287,29 @@ fn runs_are_delivered_whole_if_so_wished() {
     assert_eq!((run.messages(), run.octets().len()), (10, 30));
     assert_eq!(rig.socket.peer(peer).unwrap().unreceived_octets(), 0);
 }
+
+#[test]
+fn what_waits_to_be_received_counts_its_octets_and_64_more_for_each_run_or_message() {
+    for runs in [false, true] {
+        let mut rig = Rig::router(Options::new().deliver_runs(runs));
+        let peer = rig.client("a");
+        rig.events();
+        let unreceived = |rig: &Rig<_>| {
+            let peer = rig.socket.peer(peer).unwrap();
+            (peer.unreceived(), peer.unreceived_octets())
+        };
+        rig.feed(peer, &wire("x").repeat(3));
+        assert_eq!(unreceived(&rig), (3, 9 + 64));
+        let broken_off = wire([1; 100]);
+        broken_off.chunks(60).for_each(|piece| rig.feed(peer, piece));
+        assert_eq!(unreceived(&rig), (4, 9 + 64 + 102 + 64));
+        let mut received = Vec::new();
+        while let Some(event) = rig.socket.poll_event() {
+            assert_eq!(matches!(event, Event::Run { .. }), runs);
+            received.push(unreceived(&rig));
+        }
+        // A run that is given out message by message is held until its last one.
+        let expected: &[(u64, u64)] = if runs { &[(1, 166), (0, 0)] } else { &[(3, 239), (2, 239), (1, 166), (0, 0)] };
+        assert_eq!(received, expected);
+    }
+}
