@@ -174,11 +174,26 @@ fn a_client_that_makes_room_in_time_loses_nothing() {
     (0..6u8).for_each(|n| room.says(a, [n; 500]));
     room.rig.now = room.rig.now + patience / 2;
     room.rig.limit(slow, usize::MAX);
+    assert_eq!(room.relay.poll_timeout(&room.rig.socket), Some(Instant::ZERO), "there is room");
     room.turn();
     room.rig.now = room.rig.now + patience;
     room.turn();
     assert_eq!(room.rig.written(slow).len(), 6 * wire([0; 500]).len());
     assert!(room.rig.socket.peer(slow).is_some());
+}
+
+#[test]
+fn a_client_that_leaves_is_waited_for_no_longer() {
+    let slow = Slow::Wait { patience: Duration::from_secs(60) };
+    let mut room = Room::new(RelayOptions::new().mark_octets(1_000).slow(slow), Options::new());
+    let [a, slow, b] = ["a", "slow", "b"].map(|identity| room.join(identity));
+    room.rig.limit(slow, 0);
+    (0..4u8).for_each(|n| room.says(a, [n; 500]));
+    assert!(room.rig.written(b).len() < 4 * 500);
+    room.rig.socket.handle_closed(room.rig.now, slow, Closed::Eof);
+    assert_eq!(room.relay.poll_timeout(&room.rig.socket), Some(Instant::ZERO));
+    room.turn();
+    assert!(room.rig.written(b).ends_with(&wire([3; 500])));
 }
 
 #[test]

@@ -184,7 +184,12 @@ fn a_dialled_peer_is_let_in_again_while_what_it_sent_before_is_not_received() {
     rig.socket.handle_closed(rig.now, peer, Closed::Reset);
     rig.pass(Duration::from_secs(1));
     rig.socket.handle_dialed(rig.now, peer, Address::Unnamed);
-    rig.feed(peer, &hello(SocketType::Router, b""));
+    rig.told();
+    let hello = hello(SocketType::Router, b"");
+    rig.feed(peer, &hello[..70]);
+    assert_eq!(rig.told(), Vec::<String>::new(), "it is read until it is connected");
+    rig.feed(peer, &hello[70..]);
     assert!(rig.socket.peer(peer).unwrap().is_connected());
+    assert_eq!(rig.told(), ["pause 0"]);
     assert_eq!(rig.socket.handle_input(rig.now, peer, &wire("3")), 0, "its messages wait for room");
 }

@@ -24,6 +24,8 @@ fn a_peer_is_not_read_beyond_its_mark_and_is_read_again_at_half_of_it() {
     let taken = rig.socket.handle_input(rig.now, peer, &octets);
     assert_eq!(taken, 4 * 3);
     assert_eq!(rig.told(), ["pause 0"]);
+    assert_eq!(rig.socket.handle_input(rig.now, peer, &octets[taken..]), 0);
+    assert_eq!(rig.told(), Vec::<String>::new(), "it is paused already");
     assert!(rig.socket.poll_event().is_some() && rig.socket.poll_event().is_some());
     assert_eq!(rig.told(), Vec::<String>::new());
     assert!(rig.socket.poll_event().is_some());

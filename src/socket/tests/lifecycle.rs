@@ -188,6 +188,42 @@ fn a_closed_socket_dials_nobody() {
 }
 
 #[test]
+fn it_has_actions_exactly_when_there_is_one_to_take() {
+    let mut rig = Rig::dealer(Options::new());
+    assert!(!rig.socket.has_actions());
+    rig.socket.connect(rig.now, "server");
+    assert!(rig.socket.has_actions(), "it is to be dialled");
+    rig.turn();
+    assert!(!rig.socket.has_actions());
+    rig.accept();
+    assert!(rig.socket.has_actions(), "a greeting is to be written");
+    rig.turn();
+    assert!(!rig.socket.has_actions());
+}
+
+#[test]
+fn it_has_events_exactly_when_there_is_one_to_take() {
+    let mut rig = Rig::router(Options::new());
+    let peer = rig.client("a");
+    rig.limit(peer, 0);
+    rig.send(peer, "last").unwrap();
+    let next = |rig: &mut Rig<_>| {
+        let expected = rig.socket.has_events();
+        assert_eq!(rig.socket.poll_event().is_some(), expected);
+        expected
+    };
+    assert!(next(&mut rig) && !next(&mut rig), "connected");
+    rig.socket.handle_accept_failed(rig.now, "for want of memory");
+    assert!(next(&mut rig) && !next(&mut rig));
+    rig.feed(peer, &wire("x").repeat(2));
+    assert!(next(&mut rig) && next(&mut rig) && !next(&mut rig));
+    rig.socket.close(rig.now, Some(SECOND));
+    assert!(!next(&mut rig), "it lingers");
+    rig.pass(SECOND);
+    assert!(next(&mut rig) && next(&mut rig) && !next(&mut rig), "the peer and the socket");
+}
+
+#[test]
 fn a_backoff_of_zero_does_not_spin_while_nobody_takes_events() {
     let mut rig = Rig::dealer(Options::new().backoff(Backoff { first: Duration::ZERO, cap: Duration::ZERO }));
     let peer = rig.socket.connect(rig.now, "server");
