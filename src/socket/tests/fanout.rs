@@ -87,6 +87,7 @@ fn who_waits_for_room_hears_of_it_when_the_queue_is_discarded() {
     rig.events();
     rig.socket.discard_queue(peer);
     assert_eq!(rig.events(), ["0 writable"]);
+    assert!(!rig.socket.has_actions(), "nothing is left to be written");
 }
 
 #[test]

@@ -98,6 +98,17 @@ fn while_it_lingers_a_dealer_dials_again_for_what_waits() {
 }
 
 #[test]
+fn while_it_lingers_a_dealer_dials_nobody_any_more_once_all_is_sent() {
+    let mut rig = Rig::dealer(Options::new());
+    let [_never, late] = [(); 2].map(|()| rig.socket.connect(rig.now, "server"));
+    rig.send("last").unwrap();
+    rig.socket.close(rig.now, None);
+    assert!(!rig.socket.is_closed());
+    rig.dialed(late);
+    assert_eq!(rig.events().last().unwrap(), "closed, 0 unsent");
+}
+
+#[test]
 fn messages_that_no_peer_took_within_the_linger_are_counted() {
     let mut rig = Rig::dealer(Options::new());
     rig.socket.connect(rig.now, "nobody");

@@ -128,6 +128,7 @@ fn a_stale_id_never_reaches_the_peer_that_has_its_slot_now() {
     rig.events();
     let new = rig.client("new");
     assert_eq!(old.index(), new.index());
+    assert_eq!(alloc::format!("{old} {new} {new:?}"), "0.1 0.2 PeerId(0.2)");
     assert_eq!(rig.send(old, "x"), Err(SendError::NoSuchPeer("x".into())));
     assert_eq!(rig.socket.handle_input(rig.now, old, &wire("x")), 3);
     rig.socket.handle_closed(rig.now, old, Closed::Reset);
