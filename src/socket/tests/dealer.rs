@@ -113,6 +113,22 @@ fn what_was_not_begun_goes_over_the_next_connection_before_what_came_later() {
 }
 
 #[test]
+fn what_goes_over_the_next_connection_counts_as_queued_once() {
+    let mut rig = Rig::dealer(Options::new());
+    let peer = rig.server();
+    rig.limit(peer, 0);
+    rig.send("kept").unwrap();
+    let queued = |rig: &Rig<_>| rig.socket.peer(peer).unwrap().counts().queued;
+    assert_eq!(queued(&rig), 1);
+    rig.socket.handle_closed(rig.now, peer, Closed::Reset);
+    assert_eq!((queued(&rig), rig.socket.waiting()), (0, 1));
+    rig.pass(Duration::from_secs(1));
+    rig.socket.handle_dialed(rig.now, peer, Address::Unnamed);
+    rig.feed(peer, &hello(SocketType::Router, b""));
+    assert_eq!((queued(&rig), rig.socket.waiting()), (1, 0));
+}
+
+#[test]
 fn a_peer_that_had_connected_to_us_takes_its_queue_along() {
     let mut rig = Rig::dealer(Options::new());
     let peer = rig.accept();
