@@ -121,7 +121,7 @@ fn a_message_that_is_not_small_stays_where_it_is() {
 }
 
 #[test]
-fn a_small_message_is_packed_behind_one_that_was_begun() {
+fn a_small_message_goes_out_behind_one_that_was_begun() {
     let mut queue = queue();
     push(&mut queue, b"begun");
     queue.sent(3);
