@@ -582,7 +582,7 @@ mod tests {
     use super::*;
 
     fn accept(core: &mut Core) -> PeerId {
-        let peer = core.insert(Address::Unnamed, None);
+        let peer = core.insert(Address::Unnamed, None, None);
         core.open(Instant::ZERO, peer, Address::Unnamed);
         peer
     }

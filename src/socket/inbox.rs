@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn an_empty_inbox_holds_no_memory_to_speak_of_and_enough_for_a_steady_flow() {
-        let peer = Peers::default().insert(Address::Unnamed, None);
+        let peer = Peers::default().insert(Address::Unnamed, None, None);
         let mut inbox = Inbox::default();
         for messages in [1, 1_000] {
             (0..messages).for_each(|_| inbox.push_message("x".into()));
