@@ -4,6 +4,8 @@
 //! message of twelve octets with [`PROBE`] in place of the sender: see `load::Load::introduce`.
 
 use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 /// What every message of the load starts with: sender and number.
 pub const HEAD: usize = 12;
@@ -63,13 +65,32 @@ pub fn frame_header(octets: &[u8]) -> Option<(u8, usize, usize)> {
     Some((flags, 9, u64::from_be_bytes(long) as usize))
 }
 
+/// A client that has shaken hands, on a stream that blocks.
+pub fn connect(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(timeout))?;
+    shake_hands(&mut stream)?;
+    Ok(stream)
+}
+
+/// The server's side of the handshake, on a stream that blocks.
+pub fn answer(stream: &mut (impl Read + Write)) -> io::Result<()> {
+    stream.write_all(&GREETING)?;
+    stream.read_exact(&mut [0; 64])?;
+    let mut header = [0; 2];
+    stream.read_exact(&mut header)?;
+    stream.read_exact(&mut vec![0; usize::from(header[1])])?;
+    stream.write_all(READY_ROUTER)
+}
+
 /// The client's side of the handshake, on a stream that blocks. READY goes out once the peer's greeting is here.
 pub fn shake_hands(stream: &mut (impl Read + Write)) -> io::Result<()> {
     stream.write_all(&GREETING)?;
     let mut greeting = [0; 64];
     stream.read_exact(&mut greeting)?;
     if greeting[0] != 0xff || greeting[9] != 0x7f || greeting[10] < 3 || &greeting[12..17] != b"NULL\0" {
-        return Err(io::Error::other("the relay's greeting is not ZMTP 3 with NULL"));
+        return Err(io::Error::other("the server's greeting is not ZMTP 3 with NULL"));
     }
     stream.write_all(READY_DEALER)?;
     let mut header = [0; 2];
@@ -77,7 +98,7 @@ pub fn shake_hands(stream: &mut (impl Read + Write)) -> io::Result<()> {
     let mut ready = vec![0; usize::from(header[1])];
     stream.read_exact(&mut ready)?;
     if header[0] != 4 || !ready.starts_with(b"\x05READY") {
-        return Err(io::Error::other("the relay did not answer READY"));
+        return Err(io::Error::other("the server did not answer READY"));
     }
     Ok(())
 }
