@@ -167,15 +167,24 @@ impl Cell {
     }
 
     /// Who takes part, in the order in which they run.
-    pub fn peers(self) -> &'static [Peer] {
-        match self {
-            Cell::Relay { .. } | Cell::Paced { .. } | Cell::Idle { .. } => &[Peer::Libzmq, Peer::Zmio, Peer::Tcp],
-            Cell::Sink { .. } | Cell::Echo { .. } => &[Peer::Libzmq, Peer::Zmio, Peer::ZmioHandle, Peer::Tcp],
-            Cell::Pair { .. } => &[Peer::Libzmq, Peer::LibzmqPush, Peer::Zmio, Peer::ZmioHandle],
+    pub fn peers(self) -> Vec<Peer> {
+        let mut peers = match self {
+            Cell::Relay { .. } | Cell::Paced { .. } | Cell::Idle { .. } => vec![Peer::Libzmq, Peer::Zmio, Peer::Tcp],
+            Cell::Sink { .. } | Cell::Echo { .. } => vec![Peer::Libzmq, Peer::Zmio, Peer::ZmioHandle, Peer::Tcp],
+            Cell::Pair { .. } => vec![Peer::Libzmq, Peer::LibzmqPush, Peer::Zmio, Peer::ZmioHandle],
             // The bare loop has no policy, and libzmq no waiting one.
-            Cell::Slow { policy: Policy::Drop, .. } => &[Peer::Libzmq, Peer::Zmio],
-            Cell::Slow { policy: Policy::Wait, .. } => &[Peer::Zmio],
-        }
+            Cell::Slow { policy: Policy::Drop, .. } => vec![Peer::Libzmq, Peer::Zmio],
+            Cell::Slow { policy: Policy::Wait, .. } => vec![Peer::Zmio],
+        };
+        #[cfg(feature = "field")]
+        peers.extend_from_slice(match self {
+            // A ROUTER of monocoque is one connection and knows of no other.
+            Cell::Relay { .. } | Cell::Paced { .. } | Cell::Idle { .. } => &[Peer::Omq],
+            Cell::Sink { .. } | Cell::Echo { .. } | Cell::Pair { .. } => &[Peer::Omq, Peer::Monocoque],
+            Cell::Slow { .. } => &[],
+        });
+        peers.sort();
+        peers
     }
 
     fn parse(row: Row, text: &str) -> Option<Cell> {

@@ -3,6 +3,7 @@
 //! `versus run` is what people use; the other commands are the processes that it starts. See `benches/README.md`.
 
 mod cells;
+mod chart;
 mod echo_client;
 mod figures;
 mod idle;
@@ -43,6 +44,9 @@ enum Command {
     RelayZmq(zmq_relay::Options),
     /// A bare TCP loop with one shared log per turn: the physical limit
     RelayTcp(tcp_relay::Options),
+    /// A ROUTER relay on omq
+    #[cfg(feature = "field")]
+    RelayOmq,
     /// A server that receives, checks and counts
     Sink(peers::SinkOptions),
     /// A server that sends everything back
@@ -60,6 +64,8 @@ fn main() -> ExitCode {
         Command::Idle(options) => idle::run(&options),
         Command::RelayZmq(options) => zmq_relay::run(&options),
         Command::RelayTcp(options) => tcp_relay::run(&options),
+        #[cfg(feature = "field")]
+        Command::RelayOmq => peers::omq_relay(),
         Command::Sink(options) => peers::sink(&options),
         Command::Echo(options) => peers::echo(&options),
         Command::Send(options) => peers::send(&options),

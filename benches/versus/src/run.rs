@@ -14,7 +14,7 @@ use crate::cells::{Cell, Choice, Row};
 use crate::peers::{Peer, zmq};
 use crate::stage::Stage;
 use crate::table::{self, Outcomes};
-use crate::{network, process};
+use crate::{chart, network, process};
 
 /// A run in which other processes took more of the machine than this many cores is disturbed.
 const DISTURBED: f64 = 0.15;
@@ -51,7 +51,7 @@ pub struct Options {
     /// Use the machine's loopback instead of a network namespace of our own, which needs root
     #[arg(long)]
     shared_network: bool,
-    /// Write the figures of each run here
+    /// Write the figures of each run here, and charts beside it
     #[arg(long)]
     csv: Option<PathBuf>,
 }
@@ -103,13 +103,16 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         measure(cell, &peers, &plan, &stage, csv.as_mut(), &mut outcomes)?;
         table::print(cell, &outcomes);
     }
-    Ok(())
+    match &options.csv {
+        Some(path) => chart::write(path, &outcomes),
+        None => Ok(()),
+    }
 }
 
 /// Those that take part and were asked for.
 fn peers(cell: Cell, options: &Options) -> impl Iterator<Item = Peer> {
     let asked = |peer: &Peer| options.peers.is_empty() || options.peers.contains(peer);
-    cell.peers().iter().copied().filter(asked)
+    cell.peers().into_iter().filter(asked)
 }
 
 /// All runs of one cell: peer after peer, and that several times, so that a slow change of the machine meets all alike.

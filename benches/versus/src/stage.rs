@@ -18,6 +18,8 @@ use crate::wire;
 const RECEIVED: usize = 64 * 1024 * 1024;
 /// How long a relay that waits does so for a client that does not read, in seconds.
 const PATIENCE: f64 = 1.0;
+/// What the system takes in for a client that does not read: 4 MiB to send and a little to receive.
+const KERNEL: usize = 6 * 1024 * 1024;
 /// The clients beside the laggard.
 const OTHERS: usize = 63;
 /// How long what was sent to a sink may take to be counted. It ends as soon as it is.
@@ -38,7 +40,7 @@ impl SlowLoad {
     fn new(paced: bool) -> SlowLoad {
         match paced {
             true => SlowLoad { senders: OTHERS, octets: 4096, rate: Some(1000.0), mark: 256 * 1024 },
-            false => SlowLoad { senders: 1, octets: 1024, rate: None, mark: 16 * 1024 * 1024 },
+            false => SlowLoad { senders: 1, octets: 1024, rate: None, mark: 4 * 1024 * 1024 },
         }
     }
 }
@@ -118,6 +120,10 @@ impl Stage {
                 let piece = wire::envelope(octets, self.delimiter).len() + octets;
                 command.args(["relay-tcp", "--piece", &piece.to_string()]);
             }
+            #[cfg(feature = "field")]
+            Peer::Omq | Peer::Monocoque => {
+                command.arg("relay-omq");
+            }
         }
         command
     }
@@ -161,7 +167,12 @@ impl Stage {
                 arguments.extend(slow.rate.map(|rate| ("--rate", rate)));
                 match policy {
                     // Until its queue is full, a laggard makes no difference.
-                    Policy::Drop => arguments.extend([seconds, ("--warm-up", self.warm_up.max(1.5)), ("--drain", 0.1)]),
+                    Policy::Drop => arguments.extend([
+                        seconds,
+                        warm_up,
+                        number("--warm-up-octets", slow.mark + KERNEL),
+                        ("--drain", 0.1),
+                    ]),
                     // From the start, so that the hold-up is seen.
                     Policy::Wait => arguments.extend([("--seconds", 3.0 * PATIENCE), ("--warm-up", 0.0), drain]),
                 }

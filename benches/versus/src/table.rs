@@ -160,7 +160,7 @@ pub fn print_header(row: Row) {
 
 /// The lines of one cell.
 pub fn print(cell: Cell, outcomes: &Outcomes) {
-    for (&(_, peer), outcome) in outcomes.range((cell, Peer::FIRST)..=(cell, Peer::LAST)) {
+    for (&(_, peer), outcome) in outcomes.iter().filter(|((of, _), _)| *of == cell) {
         let mut fields = cell.values();
         fields.push(peer.to_string());
         let ratio = |name, other: Option<&Outcome>| {

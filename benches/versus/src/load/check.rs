@@ -145,6 +145,7 @@ mod tests {
             octets,
             seconds: 0.0,
             warm_up: 0.0,
+            warm_up_octets: 0,
             drain: 0.0,
             delimiter,
             pid: None,

@@ -61,6 +61,9 @@ pub struct Options {
     /// Seconds of load before that
     #[arg(long, default_value_t = 0.5)]
     pub warm_up: f64,
+    /// The warm-up lasts until each client has got so much, however long that takes
+    #[arg(long, default_value_t = 0)]
+    pub warm_up_octets: u64,
     /// Most seconds afterwards to wait for what is still on its way
     #[arg(long, default_value_t = 5.0)]
     pub drain: f64,
@@ -115,6 +118,10 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     load.start(options.rate)?;
 
     load.run_until(Instant::now() + Duration::from_secs_f64(options.warm_up))?;
+    let enough = options.warm_up_octets / options.octets as u64 * options.clients as u64;
+    while load.received() < enough {
+        load.run_until(Instant::now() + GLANCE)?;
+    }
     let processes = Processes { server: options.pid, load: None };
     let before = Sample::take(load.received(), processes)?;
     let sent_before = load.by_sender();

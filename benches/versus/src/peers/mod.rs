@@ -1,6 +1,10 @@
 //! The programs under test, each in a process of its own: relays, sinks, echoes and senders on each library.
 
 mod libzmq;
+#[cfg(feature = "field")]
+mod monocoque;
+#[cfg(feature = "field")]
+mod omq;
 mod tcp;
 pub mod tcp_relay;
 mod zmio_engine;
@@ -27,11 +31,10 @@ pub enum Peer {
     /// The blocking handles, which have a thread for the I/O.
     ZmioHandle,
     Tcp,
-}
-
-impl Peer {
-    pub const FIRST: Peer = Peer::Libzmq;
-    pub const LAST: Peer = Peer::Tcp;
+    #[cfg(feature = "field")]
+    Omq,
+    #[cfg(feature = "field")]
+    Monocoque,
 }
 
 impl fmt::Display for Peer {
@@ -68,6 +71,9 @@ pub struct SendOptions {
 
 type Outcome = Result<(), Box<dyn Error>>;
 
+#[cfg(feature = "field")]
+pub use omq::relay as omq_relay;
+
 /// Receives, checks and counts until it is killed.
 pub fn sink(options: &SinkOptions) -> Outcome {
     let intake = Intake::new(Tally::open(&options.tally)?, options.octets);
@@ -77,6 +83,10 @@ pub fn sink(options: &SinkOptions) -> Outcome {
         Peer::Zmio => zmio_engine::sink(intake),
         Peer::ZmioHandle => zmio_handle::sink(intake),
         Peer::Tcp => tcp::sink(intake, options.octets),
+        #[cfg(feature = "field")]
+        Peer::Omq => omq::sink(intake),
+        #[cfg(feature = "field")]
+        Peer::Monocoque => monocoque::sink(intake),
     }
 }
 
@@ -87,6 +97,10 @@ pub fn echo(options: &EchoOptions) -> Outcome {
         Peer::Zmio => zmio_engine::echo(),
         Peer::ZmioHandle => zmio_handle::echo(),
         Peer::Tcp => tcp::echo(),
+        #[cfg(feature = "field")]
+        Peer::Omq => omq::echo(),
+        #[cfg(feature = "field")]
+        Peer::Monocoque => monocoque::echo(),
         Peer::LibzmqPush => Err("PULL sends nothing".into()),
     }
 }
@@ -100,6 +114,10 @@ pub fn send(options: &SendOptions) -> Outcome {
         Peer::LibzmqPush => libzmq::send(zmq::PUSH, &endpoint, supply),
         Peer::Zmio => zmio_engine::send(&endpoint, supply),
         Peer::ZmioHandle => zmio_handle::send(&endpoint, supply),
+        #[cfg(feature = "field")]
+        Peer::Omq => omq::send(&endpoint, supply),
+        #[cfg(feature = "field")]
+        Peer::Monocoque => monocoque::send(&endpoint, supply),
         Peer::Tcp => Err("the generator sends over bare TCP".into()),
     }
 }
