@@ -156,7 +156,7 @@ impl Cell {
     /// The cell that it is compared with: fewer clients, no idle ones, no laggard.
     pub fn base(self) -> Option<Cell> {
         let base = match self {
-            Cell::Relay { senders, octets, clients } => {
+            Cell::Relay { senders, octets, clients } if clients > 64 => {
                 Cell::Relay { clients: 64, senders: if senders == clients { 64 } else { senders }, octets }
             }
             Cell::Sink { senders, octets, .. } => Cell::Sink { senders, octets, idle: 0 },

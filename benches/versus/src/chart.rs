@@ -56,7 +56,7 @@ fn draw(row: Row, outcomes: &Outcomes, path: &Path) -> Result<(), Box<dyn Error>
     let least = bars.iter().map(|bar| bar.2).fold(f64::INFINITY, f64::min);
     let most = bars.iter().map(|bar| bar.2).fold(0.0, f64::max);
 
-    let width = 160 + 24 * (cells.len() * (peers.len() + 1)) as u32;
+    let width = 160 + 28 * (cells.len() * (peers.len() + 1)) as u32;
     let area: DrawingArea<SVGBackend, Shift> = SVGBackend::new(path, (width.max(640), 420)).into_drawing_area();
     area.fill(&WHITE)?;
     let labels: Vec<String> = cells.iter().map(|cell| cell.values().join(" x ")).collect();
@@ -65,7 +65,7 @@ fn draw(row: Row, outcomes: &Outcomes, path: &Path) -> Result<(), Box<dyn Error>
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(64)
-        .build_cartesian_2d(0f64..cells.len() as f64, (least / 2.0..most * 1.5).log_scale())?;
+        .build_cartesian_2d(0f64..cells.len() as f64, (least / 2.0..most * 4.0).log_scale())?;
     chart.configure_mesh().disable_x_mesh().disable_x_axis().y_label_formatter(&|value| format!("{value}")).draw()?;
     for (beside, peer) in peers.iter().enumerate() {
         let colour = COLOURS[*peer as usize % COLOURS.len()];

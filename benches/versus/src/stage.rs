@@ -39,7 +39,7 @@ struct SlowLoad {
 impl SlowLoad {
     fn new(paced: bool) -> SlowLoad {
         match paced {
-            true => SlowLoad { senders: OTHERS, octets: 4096, rate: Some(1000.0), mark: 256 * 1024 },
+            true => SlowLoad { senders: OTHERS, octets: 4096, rate: Some(1000.0), mark: 1024 * 1024 },
             false => SlowLoad { senders: 1, octets: 1024, rate: None, mark: 4 * 1024 * 1024 },
         }
     }
@@ -180,7 +180,7 @@ impl Stage {
                 if let Some(kind) = laggard {
                     command.args(["--laggard", &value_name(&kind)]);
                 }
-                if policy == Policy::Drop && !paced {
+                if policy == Policy::Drop {
                     command.arg("--lossy");
                 }
             }

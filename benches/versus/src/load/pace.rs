@@ -77,7 +77,7 @@ impl Pace {
         (self.latencies.take().unwrap_or_default(), self.late)
     }
 
-    /// A client has received all that comes before these numbers.
+    /// A client has received all that comes before these numbers. One that was lost counts as received when that shows.
     pub fn received(&mut self, client: usize, next: &[u64]) {
         let now = Instant::now();
         let seen = &mut self.seen[client * self.senders..][..self.senders];

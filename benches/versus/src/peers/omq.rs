@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use omq_tokio::blocking::Socket;
-use omq_tokio::{Context, Error, Message, Options, SocketType, TrySendError, WorkloadProfile};
+use omq_tokio::options::WorkloadProfile;
+use omq_tokio::{Context, Error, Message, Options, SocketType, TrySendError};
 
 use super::Outcome;
 use crate::tally::{Intake, Supply};
