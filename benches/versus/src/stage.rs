@@ -32,15 +32,17 @@ struct SlowLoad {
     senders: usize,
     octets: usize,
     rate: Option<f64>,
-    /// What is queued for one client at most. With a fixed rate less, so that it is full before the measuring starts.
+    /// What is queued for one client at most. Not much, so that it is soon full.
     mark: usize,
 }
 
 impl SlowLoad {
-    fn new(paced: bool) -> SlowLoad {
+    fn new(policy: Policy, paced: bool) -> SlowLoad {
+        // Under `Drop` nothing holds the sender back but the generator itself, and the others are not to lose anything.
+        let mark = if policy == Policy::Drop && !paced { 4 } else { 1 } * 1024 * 1024;
         match paced {
-            true => SlowLoad { senders: OTHERS, octets: 4096, rate: Some(1000.0), mark: 1024 * 1024 },
-            false => SlowLoad { senders: 1, octets: 1024, rate: None, mark: 4 * 1024 * 1024 },
+            true => SlowLoad { senders: OTHERS, octets: 4096, rate: Some(1000.0), mark },
+            false => SlowLoad { senders: 1, octets: 1024, rate: None, mark },
         }
     }
 }
@@ -82,7 +84,7 @@ impl Stage {
             Cell::Paced { clients, octets, .. } => self.relay(peer, clients, octets, None),
             Cell::Idle { clients } => self.relay(peer, clients, 64, None),
             Cell::Slow { policy, paced, .. } => {
-                let SlowLoad { octets, mark, .. } = SlowLoad::new(paced);
+                let SlowLoad { octets, mark, .. } = SlowLoad::new(policy, paced);
                 self.relay(peer, OTHERS + 1, octets, Some((policy, mark)))
             }
             Cell::Sink { octets, .. } | Cell::Pair { octets } => {
@@ -158,7 +160,7 @@ impl Stage {
             Cell::Echo { octets } => load("ask", &[number("--octets", octets), seconds, warm_up]),
             Cell::Idle { clients } => load("idle", &[number("--clients", clients), seconds]),
             Cell::Slow { policy, paced, laggard } => {
-                let slow = SlowLoad::new(paced);
+                let slow = SlowLoad::new(policy, paced);
                 let mut arguments = vec![
                     number("--clients", OTHERS),
                     number("--senders", slow.senders),
@@ -173,8 +175,13 @@ impl Stage {
                         number("--warm-up-octets", slow.mark + KERNEL),
                         ("--drain", 0.1),
                     ]),
-                    // From the start, so that the hold-up is seen.
-                    Policy::Wait => arguments.extend([("--seconds", 3.0 * PATIENCE), ("--warm-up", 0.0), drain]),
+                    // From before it is full, so that the hold-up is seen.
+                    Policy::Wait => arguments.extend([
+                        ("--seconds", 3.0 * PATIENCE),
+                        ("--warm-up", 0.0),
+                        number("--warm-up-octets", slow.mark),
+                        drain,
+                    ]),
                 }
                 load("load", &arguments);
                 if let Some(kind) = laggard {
