@@ -37,7 +37,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let first = wire::connect(address, TIMEOUT)?;
     let empty = memory_at_rest(options.pid)?;
     let start = Instant::now();
-    let clients: Vec<_> = (0..options.clients).map(|_| wire::connect(address, TIMEOUT)).collect::<io::Result<_>>()?;
+    let clients = wire::connect_many(address, options.clients, TIMEOUT)?;
     let connected = start.elapsed();
     let full = memory_at_rest(options.pid)?;
 

@@ -4,8 +4,10 @@
 //! message of twelve octets with [`PROBE`] in place of the sender: see `load::Load::introduce`.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 /// What every message of the load starts with: sender and number.
 pub const HEAD: usize = 12;
@@ -65,9 +67,32 @@ pub fn frame_header(octets: &[u8]) -> Option<(u8, usize, usize)> {
     Some((flags, 9, u64::from_be_bytes(long) as usize))
 }
 
+/// Idle clients that come from one address. Servers may bound those, and ours does.
+const PER_ADDRESS: usize = 1000;
+
 /// A client that has shaken hands, on a stream that blocks.
 pub fn connect(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(address)?;
+    finish(TcpStream::connect(address)?, timeout)
+}
+
+/// So many clients, from several addresses of this machine if there are many.
+pub fn connect_many(address: SocketAddr, count: usize, timeout: Duration) -> io::Result<Vec<TcpStream>> {
+    let connect = |index: usize| {
+        let IpAddr::V4(host) = address.ip() else { return connect(address, timeout) };
+        if !host.is_loopback() {
+            return connect(address, timeout);
+        }
+        // All of 127.0.0.0/8 is this machine. Its first address is that of the busy clients.
+        let source = Ipv4Addr::from_bits(host.to_bits() + 1 + (index / PER_ADDRESS) as u32);
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+        socket.connect(&address.into())?;
+        finish(socket.into(), timeout)
+    };
+    (0..count).map(connect).collect()
+}
+
+fn finish(mut stream: TcpStream, timeout: Duration) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(timeout))?;
     shake_hands(&mut stream)?;

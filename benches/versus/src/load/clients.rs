@@ -108,7 +108,7 @@ impl Load {
             tally: options.tally.as_deref().map(Tally::open).transpose()?,
             pace: None,
             laggard: options.laggard.map(|kind| Laggard::connect(address, kind)).transpose()?,
-            _idle: (0..options.idle).map(|_| wire::connect(address, SET_UP)).collect::<io::Result<_>>()?,
+            _idle: wire::connect_many(address, options.idle, SET_UP)?,
             seen: 0,
             heard: Instant::now(),
             silence: Duration::ZERO,
