@@ -121,5 +121,12 @@ mod tests {
     fn it_is_shown_without_control_characters() {
         assert!(!format!("{}", Identity::new("\x1b[31m").unwrap()).contains('\x1b'));
         assert_eq!(format!("{}", Identity::assigned(0xff)), "00000000ff");
+        assert_eq!(format!("{:?}", Identity::new("a").unwrap()), "\"a\"");
+    }
+
+    #[test]
+    fn its_octets_are_those_that_it_was_made_of() {
+        let identity = Identity::new("player 7").unwrap();
+        assert_eq!((&identity[..], identity.as_ref()), (&b"player 7"[..], &b"player 7"[..]));
     }
 }

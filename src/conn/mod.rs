@@ -210,11 +210,7 @@ impl Connection {
         }
         let mut taken = 0;
         loop {
-            let rest = input.get(taken..).unwrap_or_default();
-            if rest.is_empty() && taken > 0 {
-                return Ok(Step { taken, event: None });
-            }
-            match self.advance(now, rest, credit) {
+            match self.advance(now, input.get(taken..).unwrap_or_default(), credit) {
                 Ok((octets, None)) if octets > 0 => taken += octets,
                 Ok((octets, event)) => return Ok(Step { taken: taken + octets, event }),
                 Err(error) => return Err(self.fail(error)),

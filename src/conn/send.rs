@@ -200,9 +200,10 @@ impl SendQueue {
         self.messages == 0 || !self.mark.half().is_reached(self.messages, self.charged)
     }
 
-    /// The connection is at its end: what was written whole of the entry that was begun counts as sent.
+    /// The connection is at its end: what was written whole of the entry that was begun counts as sent. Nothing is
+    /// written after this.
     pub(crate) fn settle(&mut self) {
-        let Some(front) = self.entries.front_mut().filter(|_| self.front_sent > 0) else {
+        let Some(front) = self.entries.front() else {
             return;
         };
         let octets = match &front.body {
@@ -218,9 +219,8 @@ impl SendQueue {
             }
             written += 1;
         }
-        front.messages -= written;
-        self.messages -= u64::from(written);
-        self.messages_sent += u64::from(written);
+        self.messages -= written;
+        self.messages_sent += written;
     }
 
     /// The messages that are not written whole; those of an entry count until all of it is.

@@ -87,6 +87,20 @@ fn with_heartbeat(heartbeat: Heartbeat) -> Connection {
 }
 
 #[test]
+fn one_call_takes_all_up_to_the_next_event() {
+    let mut conn = router(|_| {});
+    let octets = [hello(b""), ping(0, b"1"), ping(0, b"2")].concat();
+    let step = conn.handle_input(at(0), &octets, Credit::UNLIMITED).unwrap();
+    assert_eq!(step.taken, hello(b"").len());
+    assert!(matches!(step.event, Some(Event::Ready(_))));
+    for rest in [&octets[hello(b"").len()..], b""] {
+        let step = conn.handle_input(at(0), rest, Credit::UNLIMITED).unwrap();
+        assert_eq!(step.taken, rest.len());
+        assert!(step.event.is_none());
+    }
+}
+
+#[test]
 fn the_greeting_goes_out_whole_and_unprompted_and_ready_only_after_the_peers() {
     let mut conn = router(|_| {});
     assert_eq!(written(&mut conn), greeting(Version::V3_1)); // A1.2

@@ -174,11 +174,26 @@ fn a_client_that_makes_room_in_time_loses_nothing() {
     (0..6u8).for_each(|n| room.says(a, [n; 500]));
     room.rig.now = room.rig.now + patience / 2;
     room.rig.limit(slow, usize::MAX);
+    assert_eq!(room.relay.poll_timeout(&room.rig.socket), Some(Instant::ZERO), "there is room");
     room.turn();
     room.rig.now = room.rig.now + patience;
     room.turn();
     assert_eq!(room.rig.written(slow).len(), 6 * wire([0; 500]).len());
     assert!(room.rig.socket.peer(slow).is_some());
+}
+
+#[test]
+fn a_client_that_leaves_is_waited_for_no_longer() {
+    let slow = Slow::Wait { patience: Duration::from_secs(60) };
+    let mut room = Room::new(RelayOptions::new().mark_octets(1_000).slow(slow), Options::new());
+    let [a, slow, b] = ["a", "slow", "b"].map(|identity| room.join(identity));
+    room.rig.limit(slow, 0);
+    (0..4u8).for_each(|n| room.says(a, [n; 500]));
+    assert!(room.rig.written(b).len() < 4 * 500);
+    room.rig.socket.handle_closed(room.rig.now, slow, Closed::Eof);
+    assert_eq!(room.relay.poll_timeout(&room.rig.socket), Some(Instant::ZERO));
+    room.turn();
+    assert!(room.rig.written(b).ends_with(&wire([3; 500])));
 }
 
 #[test]
@@ -207,6 +222,60 @@ fn of_several_that_lag_too_much_none_is_left_with_a_gap() {
     assert_eq!(room.events()[4..], ["2 left: it reads too slowly", "1 left: it reads too slowly"]);
     assert_eq!(room.rig.socket.totals().dropped, 0, "the slow one was to go on, with a gap");
     assert!(room.rig.written(b).ends_with(&wire([3; 500])));
+}
+
+#[test]
+fn a_turn_passes_on_so_much_and_the_rest_is_due_at_once() {
+    let mut room = default_room();
+    let [a, b] = ["a", "b"].map(|identity| room.join(identity));
+    let reader = room.join("reader");
+    let message = wire(vec![1; 50_000]);
+    for peer in [a, b] {
+        room.rig.feed(peer, &message.repeat(20));
+    }
+    room.relay.drive(room.rig.now, &mut room.rig.socket);
+    let passed = room.rig.written(reader).len();
+    assert!((TURN_OCTETS..TURN_OCTETS + message.len()).contains(&passed), "{passed}");
+    assert_eq!(room.relay.poll_timeout(&room.rig.socket), Some(room.rig.now));
+    room.turn();
+    assert_eq!(passed + room.rig.written(reader).len(), 40 * message.len());
+    assert_eq!(room.relay.poll_timeout(&room.rig.socket), None);
+}
+
+#[test]
+fn a_client_is_read_by_octets_and_far_less_while_the_relay_waits() {
+    let slow = Slow::Wait { patience: Duration::from_secs(60) };
+    let mut room = Room::new(RelayOptions::new().mark_octets(1_000).slow(slow), Options::new());
+    assert_eq!(room.relay.options().mark_octets, 1_000);
+    let [a, slow] = ["a", "slow"].map(|identity| room.join(identity));
+    let flood = wire("many").repeat(500_000);
+    let take = |room: &mut Room| {
+        let taken = room.rig.socket.handle_input(room.rig.now, a, &flood);
+        let _ = room.rig.told();
+        taken as u64
+    };
+    let free = take(&mut room);
+    assert!((RECEIVE_OCTETS / 2..=RECEIVE_OCTETS).contains(&free), "{free}");
+    room.turn();
+    room.rig.limit(slow, 0);
+    (0..4).for_each(|_| room.says(a, [0; 500]));
+    let waiting = take(&mut room);
+    assert!((WAITING_OCTETS / 2..=WAITING_OCTETS).contains(&waiting), "{waiting}");
+}
+
+#[test]
+fn what_concerns_no_client_is_told_too() {
+    let mut room = default_room();
+    let stranger = room.rig.accept();
+    room.rig.feed(stranger, b"GET / HTTP/1.1");
+    room.rig.socket.handle_accept_failed(room.rig.now, "too many open files");
+    room.rig.socket.close(room.rig.now, None);
+    room.turn();
+    let events: Vec<RelayEvent> = core::iter::from_fn(|| room.relay.poll_event()).collect();
+    assert_eq!(events.len(), 3);
+    assert!(events.iter().any(|event| matches!(event, RelayEvent::Rejected(rejected) if rejected.peer == stranger)));
+    assert!(events.iter().any(|event| matches!(event, RelayEvent::AcceptFailed { reason } if reason.contains("open"))));
+    assert!(events.iter().any(|event| matches!(event, RelayEvent::Closed { unsent: 0 })));
 }
 
 #[test]

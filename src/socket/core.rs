@@ -576,3 +576,45 @@ impl Core {
 
 /// A peer that is dialled again and again, while nobody reads what becomes of it, is dialled no more until somebody does.
 const MAX_UNREAD_NOTICES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accept(core: &mut Core) -> PeerId {
+        let peer = core.insert(Address::Unnamed, None, None);
+        core.open(Instant::ZERO, peer, Address::Unnamed);
+        peer
+    }
+
+    #[test]
+    fn handshakes_that_are_over_are_swept_and_the_oldest_of_the_others_is_still_known() {
+        let mut core = Core::new(Options::new().max_handshakes(Some(3)), SocketType::Router, 1);
+        let [oldest, _, _] = [(); 3].map(|()| accept(&mut core));
+        for at_once in [1, 1_001] {
+            for _ in 0..1_000 / at_once + 1 {
+                let all: Vec<PeerId> = (0..at_once).map(|_| accept(&mut core)).collect();
+                for over in all {
+                    core.handshake_over(over);
+                    core.peers.remove(over);
+                }
+                assert!(core.handshakes.len() <= 2 * 3 + STALE_DEADLINES);
+            }
+        }
+        assert_eq!(core.handshake_to_evict(), None);
+        accept(&mut core);
+        assert_eq!(core.handshake_to_evict(), Some(oldest));
+    }
+
+    #[test]
+    fn deadlines_of_those_that_are_gone_are_swept() {
+        let mut core = Core::new(Options::new(), SocketType::Router, 1);
+        let first = accept(&mut core);
+        let others: Vec<PeerId> = (0..100).map(|_| accept(&mut core)).collect();
+        others.into_iter().for_each(|peer| core.peers.remove(peer));
+        let last = accept(&mut core);
+        assert_eq!(core.deadlines.len(), 2);
+        let end = core.next_deadline().expect("handshakes end");
+        assert_eq!([core.next_due(end), core.next_due(end), core.next_due(end)], [Some(first), Some(last), None]);
+    }
+}

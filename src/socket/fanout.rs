@@ -73,7 +73,7 @@ impl Fanout {
         let octets = run.octets();
         // Only if nobody else can hold on to it: what is held is counted.
         let shared = octets.len() >= SHARE_OCTETS && run.messages() == 1 && octets.is_unique();
-        if shared || self.stage.len() + octets.len() > PART_OCTETS {
+        if shared {
             self.cut();
         }
         let place = (self.parts.len(), self.stage.len(), self.staged_messages);
@@ -81,6 +81,7 @@ impl Fanout {
             let block = self.blocks.share(octets.clone());
             self.parts.push(Part { octets: octets.clone(), messages: 1, block });
         } else {
+            // A block has the size of a part, unless it is for one message alone: so no part grows beyond that.
             if self.stage.capacity() - self.stage.len() < octets.len() {
                 self.cut();
                 self.stage = self.blocks.open(octets.len());
@@ -206,23 +207,24 @@ impl Blocks {
         self.newest += 1;
         self.open = self.newest;
         self.open_held = false;
+        let octets = octets.max(PART_OCTETS);
         while self.held.front().is_some_and(|block| block.handle.is_unique()) {
             let Some(block) = self.held.pop_front() else {
                 break;
             };
             self.octets -= block.octets;
-            // Only one of the common size: a larger one would count as one of that size from now on.
-            if octets > PART_OCTETS || block.octets != PART_OCTETS as u64 {
+            // Only one of the same size: a larger one would count as one of that size from now on.
+            if block.octets != octets as u64 {
                 continue;
             }
             if let Ok(mut memory) = block.handle.try_into_mut() {
                 memory.clear();
-                if memory.try_reclaim(PART_OCTETS) {
+                if memory.try_reclaim(octets) {
                     return memory;
                 }
             }
         }
-        BytesMut::with_capacity(octets.max(PART_OCTETS))
+        BytesMut::with_capacity(octets)
     }
 
     /// A part of the open block is in use; the number of that block.

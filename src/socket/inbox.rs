@@ -131,3 +131,22 @@ impl Inbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socket::Address;
+    use crate::socket::peers::Peers;
+
+    #[test]
+    fn an_empty_inbox_holds_no_memory_to_speak_of_and_enough_for_a_steady_flow() {
+        let peer = Peers::default().insert(Address::Unnamed, None, None);
+        let mut inbox = Inbox::default();
+        for messages in [1, 1_000] {
+            (0..messages).for_each(|_| inbox.push_message("x".into()));
+            (0..messages).for_each(|_| assert!(inbox.pop(peer, false).is_some()));
+            assert!(inbox.is_empty());
+            assert_eq!(inbox.entries.capacity(), if messages == 1 { KEPT_ENTRIES } else { 0 });
+        }
+    }
+}

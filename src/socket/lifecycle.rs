@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::conn::SendQueue;
 use crate::socket::core::Closing;
 use crate::socket::link::LinkState;
-use crate::socket::{Action, Cause, Counts, Disconnected, Event, Pattern, PeerId, Rejected, Socket};
+use crate::socket::{Action, Cause, Disconnected, Event, Pattern, PeerId, Rejected, Socket};
 use crate::time::Instant;
 use crate::wire::encode;
 
@@ -52,7 +52,7 @@ impl<P: Pattern> Socket<P> {
             return;
         };
         let counts = slot.counts.with(Some(&queue));
-        slot.counts = Counts { queued: 0, ..counts };
+        slot.counts = counts;
         (slot.transmitting, slot.paused, slot.resuming, slot.blocked) = (false, false, false, false);
         let (identity, address) = (slot.identity.clone(), slot.address);
         let free = slot.link.is_some() && !discarded;

@@ -34,8 +34,8 @@ impl Rotation {
 
     /// It has had its turn.
     pub(crate) fn advance(&mut self) {
-        if self.ring.len() > 1 {
-            self.ring.rotate_left(1);
+        if let Some(peer) = self.ring.pop_front() {
+            self.ring.push_back(peer);
         }
     }
 }

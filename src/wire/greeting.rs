@@ -324,6 +324,7 @@ mod tests {
     fn a_mechanism_is_shown_without_padding_and_with_garbage() {
         let shown = |name: &[u8]| parse_with(12, name).unwrap().unwrap().mechanism.to_string();
         assert_eq!(shown(b"PLAIN"), "PLAIN");
+        assert_eq!(alloc::format!("{:?}", MechanismName::NULL), "\"NULL\"");
         assert_eq!(shown(b"NULL\0x"), r"NULL\x00x");
         assert_eq!(shown(b"N\nLL"), r"N\x0aLL");
         assert_eq!(shown(&[0; 20]), "");

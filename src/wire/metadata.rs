@@ -219,6 +219,7 @@ mod tests {
     fn names_are_found_without_case_and_shown_as_they_came() {
         // A4
         let properties = Properties::parse(&property("sOCKET-tYPE", b"DEALER"), MAX).unwrap();
+        assert!(!properties.is_empty());
         assert_eq!(properties.get("Socket-Type"), Some(&b"DEALER"[..]));
         assert_eq!(properties.iter().next(), Some((&b"sOCKET-tYPE"[..], &b"DEALER"[..])));
     }

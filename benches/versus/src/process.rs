@@ -8,40 +8,63 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-/// A relay under test. It is killed when this is dropped.
-pub struct Relay {
-    child: Child,
+/// Connections and other open files of one process.
+const FILES: libc::rlim_t = 65_536;
+
+/// A process that is killed when this is dropped.
+pub struct Running(Child);
+
+impl Running {
+    pub fn start(command: &mut Command) -> io::Result<Running> {
+        command.stdin(Stdio::null()).spawn().map(Running)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Fails if it has ended.
+    pub fn check(&mut self) -> io::Result<()> {
+        match self.0.try_wait()? {
+            None => Ok(()),
+            Some(status) => Err(io::Error::other(format!("process {} has ended: {status}", self.pid()))),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A server under test.
+pub struct Server {
+    pub process: Running,
     /// Host and port that it listens on.
     pub address: String,
 }
 
-impl Relay {
-    /// Starts a relay and waits for its line `listening on tcp://HOST:PORT`.
-    pub fn start(command: &mut Command) -> io::Result<Relay> {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-        let output = child.stdout.take().ok_or_else(|| io::Error::other("no standard output"))?;
+impl Server {
+    /// Starts a server and waits for its line `listening on tcp://HOST:PORT`.
+    pub fn start(command: &mut Command) -> io::Result<Server> {
+        let mut process = Running::start(command.stdout(Stdio::piped()))?;
+        let output = process.0.stdout.take().ok_or_else(|| io::Error::other("no standard output"))?;
         let mut line = String::new();
         let mut output = BufReader::new(output);
         output.read_line(&mut line)?;
         // What else it says is read and dropped, so that it neither blocks nor fails.
         thread::spawn(move || io::copy(&mut output, &mut io::sink()));
-        let mut relay = Relay { child, address: String::new() };
         let endpoint = line.trim().strip_prefix("listening on tcp://");
-        relay.address = endpoint
+        let address = endpoint
             .ok_or_else(|| io::Error::other(format!("{command:?} said {line:?}, not where it listens")))?
             .to_owned();
-        Ok(relay)
+        Ok(Server { process, address })
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.pid()
     }
 }
 
@@ -63,12 +86,27 @@ pub fn cpu_time(pid: Option<u32>) -> io::Result<Duration> {
     Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
 
-/// The largest resident memory of a process so far, in KiB.
-pub fn peak_memory_kib(pid: u32) -> io::Result<u64> {
+/// A line of `/proc/PID/status` that counts in KiB: `VmHWM`, the largest resident memory so far, or `VmRSS`, that now.
+pub fn memory_kib(pid: u32, name: &str) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let number = line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse().ok());
-    number.ok_or_else(|| io::Error::other("no VmHWM in /proc"))
+    number.ok_or_else(|| io::Error::other(format!("no {name} in /proc")))
+}
+
+/// Lets this process and those that it starts have as many connections as the idle clients need. Needs root where the
+/// system allows fewer; what is not allowed will show.
+pub fn raise_file_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: reads and writes one valid rlimit.
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        limit.rlim_cur = limit.rlim_max.min(FILES);
+        libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        if limit.rlim_max < FILES {
+            libc::setrlimit(libc::RLIMIT_NOFILE, &libc::rlimit { rlim_cur: FILES, rlim_max: FILES });
+        }
+    }
 }
 
 /// The time that all cores of the machine have been busy with anything, time stolen by the host included.

@@ -1,35 +1,20 @@
 //! The runner: every cell, every peer in turn, several times.
 
 use std::error::Error;
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use crate::load::Figures;
-use crate::process::{self, Relay};
-use crate::table::{self, Row};
-use crate::{network, wire, zmq};
-
-/// The load: clients, senders, octets.
-const CELLS: [&str; 10] = [
-    "64x1x16",
-    "64x1x64",
-    "64x1x1024",
-    "64xallx16",
-    "64xallx64",
-    "64xallx1024",
-    "8x1x64",
-    "8xallx64",
-    "1000x1x64",
-    "1000xallx64",
-];
+use crate::cells::{Cell, Choice, Row};
+use crate::peers::{Peer, zmq};
+use crate::stage::Stage;
+use crate::table::{self, Outcomes};
+use crate::{chart, network, process};
 
 /// A run in which other processes took more of the machine than this many cores is disturbed.
 const DISTURBED: f64 = 0.15;
@@ -48,11 +33,11 @@ pub struct Options {
     /// Seconds measured in a run
     #[arg(long)]
     seconds: Option<f64>,
-    /// Cells as CLIENTSxSENDERSxOCTETS, where SENDERS may be `all`
-    #[arg(long, value_delimiter = ',', default_values = CELLS)]
-    cells: Vec<Cell>,
-    /// Peers, in the order in which they run
-    #[arg(long, value_delimiter = ',', default_values = ["libzmq", "zmio", "tcp"])]
+    /// Rows, and cells of a row as in relay/64xallx16; by default all rows
+    #[arg(long, value_delimiter = ',', default_values = ["relay", "paced", "sink", "pair", "echo", "idle", "slow"])]
+    cells: Vec<Choice>,
+    /// Peers; by default all that take part in a cell
+    #[arg(long, value_delimiter = ',')]
     peers: Vec<Peer>,
     /// The `zmio` command; by default it is built from this checkout
     #[arg(long)]
@@ -66,113 +51,95 @@ pub struct Options {
     /// Use the machine's loopback instead of a network namespace of our own, which needs root
     #[arg(long)]
     shared_network: bool,
-    /// Write the figures of each run here
+    /// Write the figures of each run here, and charts beside it
     #[arg(long)]
     csv: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Peer {
-    Libzmq,
-    Zmio,
-    Tcp,
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Peer::Libzmq => "libzmq",
-            Peer::Zmio => "zmio",
-            Peer::Tcp => "tcp",
-        })
-    }
-}
-
-#[derive(Clone, Copy)]
-pub struct Cell {
-    pub clients: usize,
-    pub senders: usize,
-    pub octets: usize,
-}
-
-impl FromStr for Cell {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Cell, String> {
-        let wrong = || format!("{text:?} is not CLIENTSxSENDERSxOCTETS");
-        let parts: Vec<&str> = text.split('x').collect();
-        let &[clients, senders, octets] = parts.as_slice() else { return Err(wrong()) };
-        let clients = clients.parse().map_err(|_| wrong())?;
-        let senders = if senders == "all" { clients } else { senders.parse().map_err(|_| wrong())? };
-        Ok(Cell { clients, senders, octets: octets.parse().map_err(|_| wrong())? })
-    }
-}
-
-/// How long and how often.
+/// How often.
 struct Plan {
     runs: usize,
     /// Runs that may be added in place of disturbed ones.
     spare: usize,
-    seconds: f64,
-    warm_up: f64,
-    drain: f64,
+    patience: Duration,
 }
 
 pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let mut plan = match options.quick {
-        true => Plan { runs: 2, spare: 0, seconds: 1.0, warm_up: 0.2, drain: 0.3 },
-        false => Plan { runs: 5, spare: 5, seconds: 2.0, warm_up: 0.5, drain: 3.0 },
+    let (runs, spare, seconds, warm_up, drain) =
+        if options.quick { (2, 0, 0.5, 0.15, 0.3) } else { (5, 5, 2.0, 0.5, 3.0) };
+    let plan = Plan { runs: options.runs.unwrap_or(runs), spare, patience: Duration::from_secs_f64(options.patience) };
+    let mut stage = Stage {
+        own: env::current_exe()?,
+        zmio: PathBuf::new(),
+        delimiter: options.delimiter,
+        seconds: options.seconds.unwrap_or(seconds),
+        warm_up,
+        drain,
     };
-    plan.runs = options.runs.unwrap_or(plan.runs);
-    plan.seconds = options.seconds.unwrap_or(plan.seconds);
-    let zmio = match &options.zmio {
+    let mut cells: Vec<Cell> = options.cells.iter().flat_map(|choice| choice.cells(options.quick)).collect();
+    cells.retain(|cell| peers(*cell, options).next().is_some());
+    let relayed = |cell: &Cell| matches!(cell.row(), Row::Relay | Row::Paced | Row::Idle | Row::Slow);
+    stage.zmio = match &options.zmio {
         Some(path) => path.clone(),
-        None if options.peers.contains(&Peer::Zmio) => build_zmio()?,
+        None if cells.iter().any(relayed) => build_zmio()?,
         None => PathBuf::new(),
     };
     let mut csv = options.csv.as_ref().map(File::create).transpose()?;
     if let Some(csv) = &mut csv {
-        writeln!(csv, "{}", table::CSV_HEADER)?;
+        writeln!(csv, "{}", table::csv_header())?;
     }
 
     if !options.shared_network {
         network::isolate().map_err(|error| format!("no network of our own ({error}); see --shared-network"))?;
     }
     println!("{}, {}; libzmq {}", machine(), network::congestion_control(), zmq::version());
-    table::print_header();
-    for &cell in &options.cells {
-        let rows = measure(cell, options, &plan, &zmio, csv.as_mut())?;
-        table::print(cell, &rows);
+    let mut outcomes = Outcomes::new();
+    let mut row = None;
+    for cell in cells {
+        if row.replace(cell.row()) != Some(cell.row()) {
+            table::print_header(cell.row());
+        }
+        let peers: Vec<Peer> = peers(cell, options).collect();
+        measure(cell, &peers, &plan, &stage, csv.as_mut(), &mut outcomes)?;
+        table::print(cell, &outcomes);
     }
-    Ok(())
+    match &options.csv {
+        Some(path) => chart::write(path, &outcomes),
+        None => Ok(()),
+    }
+}
+
+/// Those that take part and were asked for.
+fn peers(cell: Cell, options: &Options) -> impl Iterator<Item = Peer> {
+    let asked = |peer: &Peer| options.peers.is_empty() || options.peers.contains(peer);
+    cell.peers().into_iter().filter(asked)
 }
 
 /// All runs of one cell: peer after peer, and that several times, so that a slow change of the machine meets all alike.
 fn measure(
     cell: Cell,
-    options: &Options,
+    peers: &[Peer],
     plan: &Plan,
-    zmio: &Path,
+    stage: &Stage,
     mut csv: Option<&mut File>,
-) -> Result<Vec<Row>, Box<dyn Error>> {
-    let mut rows: Vec<Row> =
-        options.peers.iter().map(|&peer| Row { peer, calm: Vec::new(), disturbed: Vec::new() }).collect();
+    outcomes: &mut Outcomes,
+) -> Result<(), Box<dyn Error>> {
     for round in 0..plan.runs + plan.spare {
-        for row in rows.iter_mut().filter(|row| row.calm.len() < plan.runs && (round < plan.runs || plan.spare > 0)) {
-            let figures = run_once(row.peer, cell, options, plan, zmio).map_err(|error| {
-                format!(
-                    "{}, {} clients, {} senders, {} octets: {error}",
-                    row.peer, cell.clients, cell.senders, cell.octets
-                )
-            })?;
-            if let Some(csv) = &mut csv {
-                writeln!(csv, "{}", table::csv_line(row.peer, cell, round, &figures))?;
+        for &peer in peers {
+            let outcome = outcomes.entry((cell, peer)).or_default();
+            if outcome.calm.len() >= plan.runs {
+                continue;
             }
-            let kind = if figures.other_cores > DISTURBED { &mut row.disturbed } else { &mut row.calm };
-            kind.push(figures);
+            wait_for_calm(plan.patience)?;
+            let figures = stage.run(cell, peer).map_err(|error| format!("{peer} in {cell}: {error}"))?;
+            if let Some(csv) = &mut csv {
+                writeln!(csv, "{}", table::csv_line(cell, peer, round, &figures))?;
+            }
+            let disturbed = figures.get("other_cores") > DISTURBED;
+            if disturbed { &mut outcome.disturbed } else { &mut outcome.calm }.push(figures);
         }
     }
-    Ok(rows)
+    Ok(())
 }
 
 /// Returns as soon as the machine has little else to do, or after `limit`.
@@ -186,45 +153,6 @@ fn wait_for_calm(limit: Duration) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn run_once(peer: Peer, cell: Cell, options: &Options, plan: &Plan, zmio: &Path) -> Result<Figures, Box<dyn Error>> {
-    wait_for_calm(Duration::from_secs_f64(options.patience))?;
-    let own = env::current_exe()?;
-    let mut command = match peer {
-        Peer::Libzmq => {
-            let mut command = Command::new(&own);
-            command.arg("relay-zmq");
-            command
-        }
-        Peer::Tcp => {
-            let piece = wire::envelope(cell.octets, options.delimiter).len() + cell.octets;
-            let mut command = Command::new(&own);
-            command.args(["relay-tcp", "--piece", &piece.to_string()]);
-            command
-        }
-        Peer::Zmio => {
-            let mut command = Command::new(zmio);
-            command.args(["relay", "--bind", "tcp://127.0.0.1:0", "--slow", "wait"]);
-            command
-        }
-    };
-    let relay = Relay::start(&mut command)?;
-
-    let mut load = Command::new(own);
-    load.args(["load", &relay.address, "--pid", &relay.pid().to_string()]);
-    load.args(["--clients", &cell.clients.to_string(), "--senders", &cell.senders.to_string()]);
-    load.args(["--octets", &cell.octets.to_string(), "--seconds", &plan.seconds.to_string()]);
-    load.args(["--warm-up", &plan.warm_up.to_string(), "--drain", &plan.drain.to_string()]);
-    if options.delimiter {
-        load.arg("--delimiter");
-    }
-    let output = load.output()?;
-    if !output.status.success() {
-        return Err(String::from_utf8_lossy(&output.stderr).trim().into());
-    }
-    let line = String::from_utf8_lossy(&output.stdout);
-    Figures::parse(&line).ok_or_else(|| format!("the generator said {line:?}").into())
 }
 
 /// Builds the `zmio` command of the checkout that this program was built in.

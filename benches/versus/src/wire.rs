@@ -4,6 +4,10 @@
 //! message of twelve octets with [`PROBE`] in place of the sender: see `load::Load::introduce`.
 
 use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 /// What every message of the load starts with: sender and number.
 pub const HEAD: usize = 12;
@@ -63,13 +67,55 @@ pub fn frame_header(octets: &[u8]) -> Option<(u8, usize, usize)> {
     Some((flags, 9, u64::from_be_bytes(long) as usize))
 }
 
+/// Idle clients that come from one address. Servers may bound those, and ours does.
+const PER_ADDRESS: usize = 1000;
+
+/// A client that has shaken hands, on a stream that blocks.
+pub fn connect(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+    finish(TcpStream::connect(address)?, timeout)
+}
+
+/// So many clients, from several addresses of this machine if there are many.
+pub fn connect_many(address: SocketAddr, count: usize, timeout: Duration) -> io::Result<Vec<TcpStream>> {
+    let connect = |index: usize| {
+        let IpAddr::V4(host) = address.ip() else { return connect(address, timeout) };
+        if !host.is_loopback() {
+            return connect(address, timeout);
+        }
+        // All of 127.0.0.0/8 is this machine. Its first address is that of the busy clients.
+        let source = Ipv4Addr::from_bits(host.to_bits() + 1 + (index / PER_ADDRESS) as u32);
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+        socket.connect(&address.into())?;
+        finish(socket.into(), timeout)
+    };
+    (0..count).map(connect).collect()
+}
+
+fn finish(mut stream: TcpStream, timeout: Duration) -> io::Result<TcpStream> {
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(timeout))?;
+    shake_hands(&mut stream)?;
+    Ok(stream)
+}
+
+/// The server's side of the handshake, on a stream that blocks.
+pub fn answer(stream: &mut (impl Read + Write)) -> io::Result<()> {
+    stream.write_all(&GREETING)?;
+    stream.read_exact(&mut [0; 64])?;
+    let mut header = [0; 2];
+    stream.read_exact(&mut header)?;
+    stream.read_exact(&mut vec![0; usize::from(header[1])])?;
+    stream.write_all(READY_ROUTER)
+}
+
 /// The client's side of the handshake, on a stream that blocks. READY goes out once the peer's greeting is here.
 pub fn shake_hands(stream: &mut (impl Read + Write)) -> io::Result<()> {
     stream.write_all(&GREETING)?;
     let mut greeting = [0; 64];
     stream.read_exact(&mut greeting)?;
     if greeting[0] != 0xff || greeting[9] != 0x7f || greeting[10] < 3 || &greeting[12..17] != b"NULL\0" {
-        return Err(io::Error::other("the relay's greeting is not ZMTP 3 with NULL"));
+        return Err(io::Error::other("the server's greeting is not ZMTP 3 with NULL"));
     }
     stream.write_all(READY_DEALER)?;
     let mut header = [0; 2];
@@ -77,7 +123,7 @@ pub fn shake_hands(stream: &mut (impl Read + Write)) -> io::Result<()> {
     let mut ready = vec![0; usize::from(header[1])];
     stream.read_exact(&mut ready)?;
     if header[0] != 4 || !ready.starts_with(b"\x05READY") {
-        return Err(io::Error::other("the relay did not answer READY"));
+        return Err(io::Error::other("the server did not answer READY"));
     }
     Ok(())
 }

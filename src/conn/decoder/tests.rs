@@ -98,9 +98,19 @@ fn a_run_ends_before_it_is_too_large_and_at_the_credit() {
 }
 
 #[test]
+fn a_run_of_messages_that_are_not_small_reaches_the_credit_and_does_not_pass_it() {
+    let octets = frame(FrameKind::Last, &[7; 991]).repeat(10);
+    let taken = |octets_of_credit| {
+        let credit = Credit { messages: u32::MAX, octets: octets_of_credit };
+        Decoder::default().decode(&octets, Expect::Traffic, &Limits::default(), credit).unwrap().0
+    };
+    assert_eq!([2_999, 3_000, 3_001].map(taken), [2_000, 3_000, 3_000]);
+}
+
+#[test]
 fn small_messages_are_taken_as_all_others_are() {
-    // Below these limits the short way for small messages is not taken.
-    let general = Limits { message_octets: SMALL_OCTETS - 1, ..Limits::default() };
+    // Below this limit the short way for small messages is not taken.
+    let general = |limits: &Limits| Limits { message_octets: SMALL_OCTETS - 1, ..limits.clone() };
     let kinds = [
         frame(FrameKind::Last, b""),
         frame(FrameKind::Last, &[7; 200]),
@@ -118,13 +128,16 @@ fn small_messages_are_taken_as_all_others_are() {
                 let decoded = decoder.decode(&octets[..end], Expect::Traffic, limits, credit);
                 alloc::format!("{decoded:?} {decoder:?}")
             };
-            for credit in [
-                Credit::UNLIMITED,
-                Credit { messages: 2, octets: usize::MAX },
-                Credit { messages: 0, octets: 9 },
-                Credit { messages: 9, octets: 202 },
+            for (message_frames, credit) in [
+                (8_192, Credit::UNLIMITED),
+                (8_192, Credit { messages: 2, octets: usize::MAX }),
+                (8_192, Credit { messages: 0, octets: 9 }),
+                (8_192, Credit { messages: 9, octets: 202 }),
+                (2, Credit::UNLIMITED),
+                (1, Credit::UNLIMITED),
             ] {
-                assert_eq!(decode(&Limits::default(), credit), decode(&general, credit), "{octets:?}, up to {end}");
+                let limits = Limits { message_frames, ..Limits::default() };
+                assert_eq!(decode(&limits, credit), decode(&general(&limits), credit), "{octets:?}, up to {end}");
             }
         }
     }

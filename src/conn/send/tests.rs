@@ -110,6 +110,27 @@ fn small_messages_that_wait_are_packed_into_one_slice() {
 }
 
 #[test]
+fn a_message_that_is_not_small_stays_where_it_is() {
+    let mut queue = queue();
+    let message = Message::from(vec![1; 1_000]);
+    queue.push(message.clone()).unwrap();
+    push(&mut queue, b"small");
+    let mut slices = [&[][..]; 8];
+    assert_eq!(queue.gather(&mut slices), 2);
+    assert_eq!(slices[0].as_ptr(), message.wire().pieces()[0].as_ptr());
+}
+
+#[test]
+fn a_small_message_goes_out_behind_one_that_was_begun() {
+    let mut queue = queue();
+    push(&mut queue, b"begun");
+    queue.sent(3);
+    push(&mut queue, b"next");
+    assert_eq!(written(&mut queue, 1), [&wire(b"begun")[3..], &wire(b"next")].concat());
+    assert_eq!((queue.messages(), queue.charged(), queue.messages_sent()), (0, 0, 2));
+}
+
+#[test]
 fn a_packed_entry_does_not_grow_without_end() {
     let mut queue = queue();
     (0..1_000).for_each(|_| push(&mut queue, &[1; 98]));
@@ -197,6 +218,9 @@ fn only_a_block_that_can_be_given_up_counts_as_held() {
     assert_eq!(queue.oldest_block(), Some(8));
     queue.discard_unsent();
     assert_eq!(queue.oldest_block(), None);
+    let mut queue = self::queue();
+    queue.push_block(Bytes::from(wire(b"4")), 1, 9);
+    assert_eq!(queue.oldest_block(), Some(9));
 }
 
 #[test]
@@ -215,8 +239,11 @@ fn last_words_are_the_commands_unless_a_message_was_begun() {
 }
 
 #[test]
-fn an_empty_queue_holds_no_memory_to_speak_of() {
+fn an_empty_queue_holds_no_memory_to_speak_of_and_enough_for_a_steady_flow() {
     let mut queue = queue();
+    push(&mut queue, &[1; 200]);
+    written(&mut queue, 10_000);
+    assert_eq!(queue.entries.capacity(), KEPT_ENTRIES);
     (0..1_000).for_each(|_| push(&mut queue, &[1; 200]));
     ping(&mut queue);
     written(&mut queue, 10_000);

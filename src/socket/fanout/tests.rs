@@ -87,6 +87,36 @@ fn each_peer_gets_all_but_its_own_in_order() {
 }
 
 #[test]
+fn ones_own_pieces_are_one_only_if_they_lie_next_to_each_other_in_one_part() {
+    let [a] = ids();
+    let mut own = Own::default();
+    let mut fanout = Fanout::default();
+    (0..2).for_each(|_| fanout.stage(&run(&[b"mine"]), Some(a), Some(&mut own)));
+    assert_eq!(fanout.pieces.len(), 1);
+    // A part of its own; then in the next part at the place where the piece in the first part ends.
+    fanout.stage(&large(1, SHARE_OCTETS), None, None);
+    fanout.stage(&run(&[b"them", b"them"]), None, None);
+    fanout.stage(&run(&[b"mine"]), Some(a), Some(&mut own));
+    fanout.seal();
+    assert_eq!(fanout.pieces.len(), 2);
+    let expected = [wire(&[1; SHARE_OCTETS]), wire(b"them"), wire(b"them")].concat();
+    assert!(queued(&mut delivered(&fanout, &own)) == (expected, 3));
+}
+
+#[test]
+fn an_entry_is_no_larger_than_a_part_and_blocks_are_numbered_in_their_order() {
+    let mut fanout = Fanout::default();
+    (0..400).for_each(|_| fanout.stage(&run(&[&[1; 998]]), None, None));
+    fanout.seal();
+    assert!(fanout.parts.iter().all(|part| part.octets.len() <= PART_OCTETS));
+    assert!(fanout.parts.is_sorted_by(|one, next| one.block < next.block), "a part fills its block");
+    fanout.stage(&large(1, SHARE_OCTETS), None, None);
+    fanout.stage(&large(2, SHARE_OCTETS), None, None);
+    let [.., before, one, two] = &fanout.parts[..] else { panic!("three parts") };
+    assert!(before.block < one.block && one.block < two.block);
+}
+
+#[test]
 fn many_messages_of_others_are_one_slice() {
     let [a] = ids();
     let mut own = Own::default();
@@ -188,6 +218,7 @@ fn blocks_that_were_read_are_used_again() {
     addresses.sort_unstable();
     addresses.dedup();
     assert!(addresses.len() <= 2 * PART_OCTETS / 10_000, "{} places", addresses.len());
+    assert!(fanout.blocks.octets <= 2 * PART_OCTETS as u64, "{} octets", fanout.blocks.octets);
 }
 
 #[test]

@@ -99,6 +99,20 @@ fn what_was_not_begun_for_a_peer_that_tells_us_to_go_is_sent_to_another() {
 }
 
 #[test]
+fn what_has_waited_and_is_gone_does_not_count_any_more() {
+    let mut rig = Rig::dealer(Options::new().send_mark(Mark { messages: None, octets: Some(10 * 66) }));
+    let peer = rig.socket.connect(rig.now, "server");
+    rig.send("").unwrap();
+    for _ in 0..3 {
+        rig.dialed(peer);
+        rig.socket.handle_closed(rig.now, peer, Closed::Eof);
+        rig.pass(Duration::from_secs(1));
+        let taken = (0..100).take_while(|_| rig.send("").is_ok()).count();
+        assert_eq!(taken, 10);
+    }
+}
+
+#[test]
 fn what_was_not_begun_goes_over_the_next_connection_before_what_came_later() {
     let mut rig = Rig::dealer(Options::new());
     let peer = rig.server();
@@ -113,6 +127,22 @@ fn what_was_not_begun_goes_over_the_next_connection_before_what_came_later() {
     rig.socket.handle_dialed(rig.now, peer, Address::Unnamed);
     rig.feed(peer, &hello(SocketType::Router, b""));
     assert!(rig.written(peer).ends_with(&["4", "5", "6"].map(wire).concat()), "3 was begun: at most once");
+}
+
+#[test]
+fn what_goes_over_the_next_connection_counts_as_queued_once() {
+    let mut rig = Rig::dealer(Options::new());
+    let peer = rig.server();
+    rig.limit(peer, 0);
+    rig.send("kept").unwrap();
+    let queued = |rig: &Rig<_>| rig.socket.peer(peer).unwrap().counts().queued;
+    assert_eq!(queued(&rig), 1);
+    rig.socket.handle_closed(rig.now, peer, Closed::Reset);
+    assert_eq!((queued(&rig), rig.socket.waiting()), (0, 1));
+    rig.pass(Duration::from_secs(1));
+    rig.socket.handle_dialed(rig.now, peer, Address::Unnamed);
+    rig.feed(peer, &hello(SocketType::Router, b""));
+    assert_eq!((queued(&rig), rig.socket.waiting()), (1, 0));
 }
 
 #[test]
@@ -187,7 +217,12 @@ fn a_dialled_peer_is_let_in_again_while_what_it_sent_before_is_not_received() {
     rig.socket.handle_closed(rig.now, peer, Closed::Reset);
     rig.pass(Duration::from_secs(1));
     rig.socket.handle_dialed(rig.now, peer, Address::Unnamed);
-    rig.feed(peer, &hello(SocketType::Router, b""));
+    rig.told();
+    let hello = hello(SocketType::Router, b"");
+    rig.feed(peer, &hello[..70]);
+    assert_eq!(rig.told(), Vec::<String>::new(), "it is read until it is connected");
+    rig.feed(peer, &hello[70..]);
     assert!(rig.socket.peer(peer).unwrap().is_connected());
+    assert_eq!(rig.told(), ["pause 0"]);
     assert_eq!(rig.socket.handle_input(rig.now, peer, &wire("3")), 0, "its messages wait for room");
 }

@@ -67,6 +67,17 @@ fn a_peer_whose_queue_was_discarded_is_written_again() {
 }
 
 #[test]
+fn to_discard_one_queue_leaves_the_others_to_be_written() {
+    let mut rig = Rig::router(Options::new());
+    let [a, b] = ["a", "b"].map(|identity| rig.client(identity));
+    for peer in [a, b] {
+        rig.send(peer, "x").unwrap();
+    }
+    rig.socket.discard_queue(a);
+    assert_eq!((rig.written(a), rig.written(b)), (Vec::new(), wire("x")));
+}
+
+#[test]
 fn who_waits_for_room_hears_of_it_when_the_queue_is_discarded() {
     let mut rig = Rig::router(Options::new().send_mark(Mark { messages: Some(1), octets: None }));
     let peer = rig.client("a");
@@ -76,6 +87,7 @@ fn who_waits_for_room_hears_of_it_when_the_queue_is_discarded() {
     rig.events();
     rig.socket.discard_queue(peer);
     assert_eq!(rig.events(), ["0 writable"]);
+    assert!(!rig.socket.has_actions(), "nothing is left to be written");
 }
 
 #[test]

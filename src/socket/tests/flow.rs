@@ -24,6 +24,8 @@ fn a_peer_is_not_read_beyond_its_mark_and_is_read_again_at_half_of_it() {
     let taken = rig.socket.handle_input(rig.now, peer, &octets);
     assert_eq!(taken, 4 * 3);
     assert_eq!(rig.told(), ["pause 0"]);
+    assert_eq!(rig.socket.handle_input(rig.now, peer, &octets[taken..]), 0);
+    assert_eq!(rig.told(), Vec::<String>::new(), "it is paused already");
     assert!(rig.socket.poll_event().is_some() && rig.socket.poll_event().is_some());
     assert_eq!(rig.told(), Vec::<String>::new());
     assert!(rig.socket.poll_event().is_some());
@@ -286,4 +288,30 @@ fn runs_are_delivered_whole_if_so_wished() {
     let Some(Event::Run { run, .. }) = rig.socket.poll_event() else { panic!("a run") };
     assert_eq!((run.messages(), run.octets().len()), (10, 30));
     assert_eq!(rig.socket.peer(peer).unwrap().unreceived_octets(), 0);
+}
+
+#[test]
+fn what_waits_to_be_received_counts_its_octets_and_64_more_for_each_run_or_message() {
+    for runs in [false, true] {
+        let mut rig = Rig::router(Options::new().deliver_runs(runs));
+        let peer = rig.client("a");
+        rig.events();
+        let unreceived = |rig: &Rig<_>| {
+            let peer = rig.socket.peer(peer).unwrap();
+            (peer.unreceived(), peer.unreceived_octets())
+        };
+        rig.feed(peer, &wire("x").repeat(3));
+        assert_eq!(unreceived(&rig), (3, 9 + 64));
+        let broken_off = wire([1; 100]);
+        broken_off.chunks(60).for_each(|piece| rig.feed(peer, piece));
+        assert_eq!(unreceived(&rig), (4, 9 + 64 + 102 + 64));
+        let mut received = Vec::new();
+        while let Some(event) = rig.socket.poll_event() {
+            assert_eq!(matches!(event, Event::Run { .. }), runs);
+            received.push(unreceived(&rig));
+        }
+        // A run that is given out message by message is held until its last one.
+        let expected: &[(u64, u64)] = if runs { &[(1, 166), (0, 0)] } else { &[(3, 239), (2, 239), (1, 166), (0, 0)] };
+        assert_eq!(received, expected);
+    }
 }

@@ -98,6 +98,17 @@ fn while_it_lingers_a_dealer_dials_again_for_what_waits() {
 }
 
 #[test]
+fn while_it_lingers_a_dealer_dials_nobody_any_more_once_all_is_sent() {
+    let mut rig = Rig::dealer(Options::new());
+    let [_never, late] = [(); 2].map(|()| rig.socket.connect(rig.now, "server"));
+    rig.send("last").unwrap();
+    rig.socket.close(rig.now, None);
+    assert!(!rig.socket.is_closed());
+    rig.dialed(late);
+    assert_eq!(rig.events().last().unwrap(), "closed, 0 unsent");
+}
+
+#[test]
 fn messages_that_no_peer_took_within_the_linger_are_counted() {
     let mut rig = Rig::dealer(Options::new());
     rig.socket.connect(rig.now, "nobody");
@@ -185,6 +196,42 @@ fn a_closed_socket_dials_nobody() {
     assert_eq!(rig.told(), Vec::<String>::new());
     rig.socket.handle_dial_failed(rig.now, peer, DialError::Refused);
     assert_eq!(rig.events(), Vec::<String>::new());
+}
+
+#[test]
+fn it_has_actions_exactly_when_there_is_one_to_take() {
+    let mut rig = Rig::dealer(Options::new());
+    assert!(!rig.socket.has_actions());
+    rig.socket.connect(rig.now, "server");
+    assert!(rig.socket.has_actions(), "it is to be dialled");
+    rig.turn();
+    assert!(!rig.socket.has_actions());
+    rig.accept();
+    assert!(rig.socket.has_actions(), "a greeting is to be written");
+    rig.turn();
+    assert!(!rig.socket.has_actions());
+}
+
+#[test]
+fn it_has_events_exactly_when_there_is_one_to_take() {
+    let mut rig = Rig::router(Options::new());
+    let peer = rig.client("a");
+    rig.limit(peer, 0);
+    rig.send(peer, "last").unwrap();
+    let next = |rig: &mut Rig<_>| {
+        let expected = rig.socket.has_events();
+        assert_eq!(rig.socket.poll_event().is_some(), expected);
+        expected
+    };
+    assert!(next(&mut rig) && !next(&mut rig), "connected");
+    rig.socket.handle_accept_failed(rig.now, "for want of memory");
+    assert!(next(&mut rig) && !next(&mut rig));
+    rig.feed(peer, &wire("x").repeat(2));
+    assert!(next(&mut rig) && next(&mut rig) && !next(&mut rig));
+    rig.socket.close(rig.now, Some(SECOND));
+    assert!(!next(&mut rig), "it lingers");
+    rig.pass(SECOND);
+    assert!(next(&mut rig) && next(&mut rig) && !next(&mut rig), "the peer and the socket");
 }
 
 #[test]

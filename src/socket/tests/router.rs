@@ -1,5 +1,6 @@
 //! ROUTER: R1 to R7.
 
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -22,6 +23,19 @@ fn a_peer_has_its_own_identity_or_is_assigned_a_unique_one() {
         let identity = rig.socket.peer(peer).unwrap().identity().clone();
         assert_eq!((identity.len(), identity[0]), (5, 0));
         assert_eq!(rig.socket.peer_by_identity(&identity), Some(peer), "nobody else has it");
+    }
+}
+
+#[test]
+fn an_identity_that_was_assigned_is_not_assigned_again() {
+    let mut rig = Rig::router(Options::new());
+    let mut assigned = BTreeSet::new();
+    for _ in 0..3_000 {
+        let peer = rig.client("");
+        let identity = rig.socket.peer(peer).expect("it is connected").identity().clone();
+        assert!(assigned.insert(identity), "a reply to a peer that is gone must not reach a newcomer");
+        rig.socket.handle_closed(rig.now, peer, Closed::Eof);
+        rig.events();
     }
 }
 
@@ -114,6 +128,7 @@ fn a_stale_id_never_reaches_the_peer_that_has_its_slot_now() {
     rig.events();
     let new = rig.client("new");
     assert_eq!(old.index(), new.index());
+    assert_eq!(alloc::format!("{old} {new} {new:?}"), "0.1 0.2 PeerId(0.2)");
     assert_eq!(rig.send(old, "x"), Err(SendError::NoSuchPeer("x".into())));
     assert_eq!(rig.socket.handle_input(rig.now, old, &wire("x")), 3);
     rig.socket.handle_closed(rig.now, old, Closed::Reset);

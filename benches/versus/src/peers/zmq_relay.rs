@@ -12,7 +12,7 @@ use std::io;
 
 use clap::Args;
 
-use crate::zmq::{DONTWAIT, Message, RCVHWM, ROUTER, ROUTER_MANDATORY, SNDHWM, SNDMORE, Socket};
+use super::zmq::{DONTWAIT, Message, RCVHWM, ROUTER, ROUTER_MANDATORY, SNDHWM, SNDMORE, Socket};
 
 /// Messages taken without blocking after one that blocked.
 const BURST: usize = 1000;
@@ -22,6 +22,9 @@ pub struct Options {
     /// Receive high-water mark in messages per client; 0 lifts it
     #[arg(long, default_value_t = 100)]
     rcvhwm: c_int,
+    /// Send high-water mark in messages per client, beyond which they are dropped; 0 lifts it
+    #[arg(long, default_value_t = 0)]
+    sndhwm: c_int,
     /// I/O threads of the context
     #[arg(long, default_value_t = 1)]
     io_threads: c_int,
@@ -29,7 +32,7 @@ pub struct Options {
 
 pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let socket = Socket::new(ROUTER, options.io_threads)?;
-    socket.set(SNDHWM, 0)?;
+    socket.set(SNDHWM, options.sndhwm)?;
     socket.set(RCVHWM, options.rcvhwm)?;
     // A send to a client that left fails, which is how the relay learns that it did.
     socket.set(ROUTER_MANDATORY, 1)?;
@@ -83,6 +86,8 @@ impl Relay {
         for to in (0..self.clients.len()).filter(|&to| to != from) {
             match self.send(to, frames) {
                 Err(error) if error.kind() == io::ErrorKind::HostUnreachable => gone.push(to),
+                // Its queue is full.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 other => other?,
             }
         }
@@ -94,7 +99,7 @@ impl Relay {
 
     fn send(&mut self, to: usize, frames: usize) -> io::Result<()> {
         self.copy.share(&mut self.clients[to])?;
-        self.socket.send(&mut self.copy, SNDMORE)?;
+        self.socket.send(&mut self.copy, SNDMORE | DONTWAIT)?;
         for (i, frame) in self.body.iter_mut().take(frames).enumerate() {
             self.copy.share(frame)?;
             self.socket.send(&mut self.copy, if i + 1 < frames { SNDMORE } else { 0 })?;

@@ -1,10 +1,13 @@
-//! The part of libzmq's C interface that the relay needs.
+//! The part of libzmq's C interface that is needed here.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 use std::ptr;
 
+pub const DEALER: c_int = 5;
 pub const ROUTER: c_int = 6;
+pub const PULL: c_int = 7;
+pub const PUSH: c_int = 8;
 pub const SNDHWM: c_int = 23;
 pub const RCVHWM: c_int = 24;
 pub const ROUTER_MANDATORY: c_int = 33;
@@ -23,6 +26,8 @@ unsafe extern "C" {
     fn zmq_setsockopt(socket: *mut c_void, option: c_int, value: *const c_void, len: usize) -> c_int;
     fn zmq_getsockopt(socket: *mut c_void, option: c_int, value: *mut c_void, len: *mut usize) -> c_int;
     fn zmq_bind(socket: *mut c_void, endpoint: *const c_char) -> c_int;
+    fn zmq_connect(socket: *mut c_void, endpoint: *const c_char) -> c_int;
+    fn zmq_send(socket: *mut c_void, octets: *const c_void, len: usize, flags: c_int) -> c_int;
     fn zmq_msg_init(message: *mut RawMessage) -> c_int;
     fn zmq_msg_copy(to: *mut RawMessage, from: *mut RawMessage) -> c_int;
     fn zmq_msg_close(message: *mut RawMessage) -> c_int;
@@ -120,6 +125,18 @@ impl Socket {
         }
         let text = CStr::from_bytes_until_nul(&buffer).map_err(io::Error::other)?;
         Ok(text.to_string_lossy().into_owned())
+    }
+
+    pub fn connect(&self, endpoint: &str) -> io::Result<()> {
+        let endpoint = CString::new(endpoint)?;
+        // SAFETY: the endpoint ends in NUL.
+        check(unsafe { zmq_connect(self.0, endpoint.as_ptr()) })
+    }
+
+    /// Sends a message of one frame, a copy of these octets.
+    pub fn send_octets(&self, octets: &[u8]) -> io::Result<()> {
+        // SAFETY: libzmq copies as many octets as there are.
+        check(unsafe { zmq_send(self.0, octets.as_ptr().cast(), octets.len(), 0) })
     }
 
     pub fn receive(&self, message: &mut Message, flags: c_int) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! What every client must receive: from each sender, each client but the sender gets every message once and in order.
 
-use crate::load::Options;
+use super::Options;
 use crate::wire::{self, HEAD, PADDING, PROBE};
 
 /// Every so many messages the padding is looked at too.
@@ -15,6 +15,9 @@ pub struct Check {
     /// For each client and sender the number of the message that comes next.
     next: Vec<u64>,
     pub received: u64,
+    /// Messages that did not come, where that is allowed.
+    pub lost: u64,
+    lossy: bool,
     /// A probe was among what was taken.
     pub probed: bool,
 }
@@ -27,6 +30,8 @@ impl Check {
             stride,
             next: vec![0; options.clients * options.senders],
             received: 0,
+            lost: 0,
+            lossy: options.lossy,
             probed: false,
         }
     }
@@ -38,6 +43,11 @@ impl Check {
             sums.iter_mut().zip(row).for_each(|(sum, next)| *sum += next);
         }
         sums
+    }
+
+    /// For each sender the number of the message that comes next to a client.
+    pub fn next(&self, client: usize) -> &[u64] {
+        &self.next[client * self.senders..][..self.senders]
     }
 
     /// Takes the complete messages that one client has received, and returns how many octets they are.
@@ -74,6 +84,11 @@ impl Check {
             let number = u64::from_le_bytes(*number);
             let next = match row.get_mut(sender as usize) {
                 Some(next) if *next == number && sender as usize != client => next,
+                Some(next) if self.lossy && *next < number && sender as usize != client => {
+                    self.lost += number - *next;
+                    *next = number;
+                    next
+                }
                 next => return Err(wrong(client, sender, number, next.copied())),
             };
             if number % SAMPLE == 0 && padding.iter().any(|&octet| octet != PADDING) {
@@ -120,7 +135,7 @@ fn wrong(client: usize, sender: u32, number: u64, next: Option<u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::Batch;
+    use crate::load::batch::Batch;
 
     fn options(octets: usize, delimiter: bool) -> Options {
         Options {
@@ -130,9 +145,15 @@ mod tests {
             octets,
             seconds: 0.0,
             warm_up: 0.0,
+            warm_up_octets: 0,
             drain: 0.0,
             delimiter,
             pid: None,
+            tally: None,
+            rate: None,
+            idle: 0,
+            laggard: None,
+            lossy: false,
             sndbuf: None,
             rcvbuf: None,
         }
@@ -140,7 +161,7 @@ mod tests {
 
     /// Messages of the load as (sender, number).
     fn stream(options: &Options, messages: &[(u32, u64)]) -> Vec<u8> {
-        let mut batch = Batch::new(options);
+        let mut batch = Batch::new(options.octets, options.delimiter);
         let stride = batch.stride as u64;
         let one = |&(sender, number)| batch.fill(sender, number * stride, (number + 1) * stride).to_vec();
         messages.iter().flat_map(one).collect()
@@ -171,6 +192,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_server_may_drop_is_counted_and_nothing_else_is_allowed() {
+        let options = Options { lossy: true, ..options(64, false) };
+        let mut check = Check::new(&options, 66);
+        check.take(0, &stream(&options, &[(1, 0), (1, 3), (2, 1)])).unwrap();
+        assert_eq!((check.received, check.lost), (3, 3));
+        assert!(check.take(0, &stream(&options, &[(1, 3)])).unwrap_err().contains("doubled"));
+    }
+
+    #[test]
     fn damaged_octets_are_noticed() {
         let options = options(64, false);
         let mut octets = stream(&options, &[(1, 0)]);
@@ -187,7 +217,7 @@ mod tests {
             all.extend(stream(&options, &[(1, 0), (2, 0)]));
             all.extend_from_slice(b"\x04\x07\x04PING\0\0");
             all.extend(stream(&options, &[(2, 1)]));
-            let stride = Batch::new(&options).stride;
+            let stride = Batch::new(options.octets, options.delimiter).stride;
             for cut in 0..all.len() {
                 let mut check = Check::new(&options, stride);
                 let first = check.take(0, &all[..cut]).unwrap();
@@ -201,7 +231,7 @@ mod tests {
     fn a_stream_goes_on_where_the_last_write_ended() {
         let options = options(64, false);
         let whole = stream(&options, &[(1, 0), (1, 1), (1, 2)]);
-        let mut batch = Batch::new(&options);
+        let mut batch = Batch::new(options.octets, options.delimiter);
         for cut in 0..whole.len() {
             assert_eq!(batch.fill(1, cut as u64, whole.len() as u64), &whole[cut..]);
         }
