@@ -21,7 +21,7 @@ pub use decoder::Credit;
 pub use error::{Error, Mismatch, Timeout, Violation};
 pub use identity::{Identity, IdentityError};
 #[cfg(feature = "net")]
-pub(crate) use send::{ENTRY_OCTETS as QUEUE_ENTRY_OCTETS, Entry};
+pub(crate) use send::Entry;
 pub(crate) use send::{ENTRY_OCTETS, SendQueue};
 
 use crate::message::Message;

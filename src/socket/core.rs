@@ -278,8 +278,7 @@ impl Core {
             *blocked = true;
             return Err(SendError::Full(message));
         }
-        self.transmit(peer);
-        self.note_fullness(peer);
+        self.queued(peer);
         Ok(())
     }
 
@@ -290,8 +289,7 @@ impl Core {
             return false;
         };
         queue.push_reserved(entry);
-        self.transmit(peer);
-        self.note_fullness(peer);
+        self.queued(peer);
         true
     }
 
@@ -302,8 +300,7 @@ impl Core {
             return Err(entry);
         };
         queue.push_entry(entry)?;
-        self.transmit(peer);
-        self.note_fullness(peer);
+        self.queued(peer);
         Ok(())
     }
 
@@ -328,19 +325,19 @@ impl Core {
         }
         fanout.deliver(queue, &slot.own);
         if !queue.is_empty() {
-            self.transmit(peer);
-            self.note_fullness(peer);
+            self.queued(peer);
         }
     }
 
-    /// There is something to write for this peer.
-    fn transmit(&mut self, peer: PeerId) {
+    /// Something was queued for this peer: it is to be written, and may have filled the queue.
+    fn queued(&mut self, peer: PeerId) {
         if let Some(slot) = self.peers.get_mut(peer) {
             if !slot.transmitting {
                 slot.transmitting = true;
                 self.transmits.push_back(peer);
             }
         }
+        self.note_fullness(peer);
     }
 
     /// Something has left the send queue of a peer. Is there room now that somebody waits for?

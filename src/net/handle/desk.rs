@@ -19,8 +19,8 @@ use crate::message::{Message, Run};
 use crate::net::Engine;
 use crate::socket::SendError;
 
-/// How many messages lie ready for the program, besides the rest of a run. The others wait in the socket, where they count for their peer. Few under
-/// the checker, so that it meets the limit.
+/// How many messages lie ready for the program, besides the rest of a run. The others wait in the socket, where they
+/// count for their peer. Few under the checker, so that it meets the limit.
 const READY_MESSAGES: usize = if cfg!(test) { 4 } else { 1_024 };
 
 /// And how many octets, besides the rest of a run.

@@ -8,7 +8,7 @@ use std::vec::Vec;
 use super::desk::Wait;
 use super::worker::Side;
 use super::{CloseError, Handle, HandleEvent, HandleOptions, OpenError, RecvError, seed, until};
-use crate::conn::{Entry, Identity, Mark, QUEUE_ENTRY_OCTETS};
+use crate::conn::{ENTRY_OCTETS, Entry, Identity, Mark};
 use crate::message::Message;
 use crate::net::Endpoint;
 use crate::socket::{self, Address, Counts, PeerId, SendError, Socket};
@@ -259,13 +259,13 @@ pub(super) struct Load {
 impl Load {
     /// One message: as the socket's queues count it, at most.
     pub(super) fn of(message: &Message) -> Load {
-        Load { messages: 1, octets: (message.wire_len() + QUEUE_ENTRY_OCTETS) as u64 }
+        Load { messages: 1, octets: (message.wire_len() + ENTRY_OCTETS) as u64 }
     }
 
     /// The messages of an entry, each counted as it was when it was sent.
     pub(super) fn of_entry(entry: &Entry) -> Load {
         let messages = u64::from(entry.messages());
-        Load { messages, octets: entry.octets() as u64 + messages * QUEUE_ENTRY_OCTETS as u64 }
+        Load { messages, octets: entry.octets() as u64 + messages * ENTRY_OCTETS as u64 }
     }
 
     pub(super) fn add(&mut self, more: Load) {
