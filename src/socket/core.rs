@@ -50,8 +50,6 @@ pub struct Core {
     hosts: Hosts,
     /// The memory of all messages that are not whole, in octets.
     pub(crate) unfinished_octets: u64,
-    /// How much that may be.
-    pub(crate) unfinished_allowed: u64,
     pub(crate) refused_by_address: u64,
     /// How many slots are not at their end.
     pub(crate) living: usize,
@@ -82,6 +80,7 @@ impl Core {
     pub(crate) fn new(options: Options, socket_type: SocketType, seed: u64) -> Core {
         Core {
             config: Arc::new(options.connection(socket_type)),
+            options,
             peers: Peers::default(),
             rng: Rng::new(seed),
             runs: Runs::default(),
@@ -97,14 +96,12 @@ impl Core {
             accepting: true,
             hosts: Hosts::default(),
             unfinished_octets: 0,
-            unfinished_allowed: options.unfinished_allowed(),
             refused_by_address: 0,
             living: 0,
             closing: None,
             now: Instant::ZERO,
             progress: 0,
             gone: Counts::default(),
-            options,
         }
     }
 
@@ -210,7 +207,7 @@ impl Core {
     /// all of them looked at; each time that costs a peer its connection.
     #[inline]
     pub(crate) fn unfinished_to_end(&self) -> Option<PeerId> {
-        if self.unfinished_octets <= self.unfinished_allowed {
+        if self.unfinished_octets <= self.options.unfinished_allowed() {
             return None;
         }
         self.peers.slots().max_by_key(|slot| slot.unfinished).map(|slot| slot.id)

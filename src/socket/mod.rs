@@ -242,7 +242,7 @@ impl<P: Pattern> Socket<P> {
         self.core.regulate(peer);
         self.core.refresh(peer);
         while let Some(largest) = self.core.unfinished_to_end() {
-            let limit = self.core.unfinished_allowed;
+            let limit = self.core.options.unfinished_allowed();
             self.end(now, largest, Cause::TooMuchUnfinished { limit });
         }
         taken
