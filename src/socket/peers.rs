@@ -17,6 +17,9 @@ use crate::time::Instant;
 ///
 /// A peer that is dialled keeps its id when it is dialled again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+// Aligned, so that all in an event lies at multiples of eight octets: it is moved a few times for each message, and a
+// wide load that follows narrow stores at other places waits for them. That was half of the cost of receiving one.
+#[repr(align(8))]
 pub struct PeerId {
     index: u32,
     generation: u32,
