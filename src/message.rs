@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 pub use envelope::Envelope;
 
-use crate::wire::{Escaped, FrameHeader, FrameKind, MAX_HEADER_OCTETS};
+use crate::wire::{Escaped, FrameHeader, FrameKind};
 
 /// A frame given by the user that is at least so large stays a segment of its own instead of being copied behind
 /// its header: above it the copy costs more than the extra slice in a vectored write and a second reference count.
@@ -74,6 +74,15 @@ impl Message {
     /// ```
     pub fn builder() -> Builder {
         Builder::default()
+    }
+
+    /// The message with this one frame, in a block of exactly the size that it takes.
+    fn single(body: &[u8]) -> Message {
+        let header = FrameHeader { kind: FrameKind::Last, size: body.len() as u64 }.encode();
+        let mut octets = Vec::with_capacity(header.len() + body.len());
+        octets.extend_from_slice(&header);
+        octets.extend_from_slice(body);
+        Message::from_wire(Bytes::from(octets), 1)
     }
 
     /// The message with these frames, which are copied; [`builder`](Message::builder) takes large ones without a
@@ -179,6 +188,9 @@ macro_rules! from_one_frame {
         impl From<$source> for Message {
             /// A message of one frame.
             fn from(body: $source) -> Message {
+                if body.len() < SEGMENT_OCTETS {
+                    return Message::single(body.as_ref());
+                }
                 Message::builder().frame(body).finish()
             }
         }
@@ -189,21 +201,21 @@ from_one_frame!(Vec<u8>, String, Bytes);
 impl From<&[u8]> for Message {
     /// A message of one frame, a copy of `body`.
     fn from(body: &[u8]) -> Message {
-        Message::multipart([body])
+        Message::single(body)
     }
 }
 
 impl<const N: usize> From<&[u8; N]> for Message {
     /// A message of one frame, a copy of `body`.
     fn from(body: &[u8; N]) -> Message {
-        Message::multipart([body])
+        Message::single(body)
     }
 }
 
 impl From<&str> for Message {
     /// A message of one frame, a copy of `body`.
     fn from(body: &str) -> Message {
-        Message::multipart([body])
+        Message::single(body.as_bytes())
     }
 }
 
@@ -280,32 +292,30 @@ impl Builder {
         if body.len() < SEGMENT_OCTETS {
             return self.push(kind, &body);
         }
-        self.push_header(kind, body.len());
+        self.packed.extend_from_slice(&FrameHeader { kind, size: body.len() as u64 }.encode());
+        self.frames = self.frames.saturating_add(1);
         self.pieces.push(Bytes::from(core::mem::take(&mut self.packed)));
         self.pieces.push(body);
     }
 
     fn push(&mut self, kind: FrameKind, body: &[u8]) {
-        self.packed.reserve(MAX_HEADER_OCTETS + body.len());
-        self.push_header(kind, body.len());
+        let header = FrameHeader { kind, size: body.len() as u64 }.encode();
+        // For one frame just as much as it takes: a block with room to spare costs an allocation more.
+        self.packed.reserve(header.len() + body.len());
+        self.packed.extend_from_slice(&header);
         self.packed.extend_from_slice(body);
-    }
-
-    fn push_header(&mut self, kind: FrameKind, size: usize) {
-        let header = FrameHeader { kind, size: size as u64 };
-        self.packed.extend_from_slice(&header.encode());
         self.frames = self.frames.saturating_add(1);
     }
 
     fn into_message(mut self) -> Message {
-        if !self.packed.is_empty() {
-            self.pieces.push(Bytes::from(self.packed));
+        let last = Bytes::from(self.packed);
+        if self.pieces.is_empty() {
+            return Message { wire: Wire::One(last), frames: self.frames };
         }
-        let wire = match self.pieces.len() {
-            1 => Wire::One(self.pieces.swap_remove(0)),
-            _ => Wire::Many(self.pieces.into()),
-        };
-        Message { wire, frames: self.frames }
+        if !last.is_empty() {
+            self.pieces.push(last);
+        }
+        Message { wire: Wire::Many(self.pieces.into()), frames: self.frames }
     }
 }
 
