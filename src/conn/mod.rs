@@ -18,6 +18,7 @@ use bytes::Bytes;
 
 pub use config::{Config, Heartbeat, Limits, Mark, PingWhom};
 pub use decoder::Credit;
+pub(crate) use decoder::RUN_OCTETS;
 pub use error::{Error, Mismatch, Timeout, Violation};
 pub use identity::{Identity, IdentityError};
 #[cfg(feature = "net")]

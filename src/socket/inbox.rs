@@ -34,8 +34,9 @@ enum Entry {
 }
 
 impl Inbox {
-    pub(crate) fn push_run(&mut self, run: Run) {
-        let octets = run.octets().len() as u64 + ENTRY_OCTETS;
+    /// `held` is how much memory the run holds, in octets.
+    pub(crate) fn push_run(&mut self, run: Run, held: usize) {
+        let octets = held as u64 + ENTRY_OCTETS;
         self.messages += u64::from(run.messages());
         self.octets += octets;
         self.entries.push_back(Entry::Run { run, octets });

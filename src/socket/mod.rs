@@ -263,11 +263,11 @@ impl<P: Pattern> Socket<P> {
         match event {
             conn::Event::Run(run) => {
                 slot.counts.received += u64::from(run.messages());
-                let run = match deliver_runs {
-                    true => self.core.runs.hold(run.octets(), run.messages()),
-                    false => run.to_run(),
+                let (run, held) = match deliver_runs {
+                    true => (self.core.runs.hold(run.octets(), run.messages()), run.octets().len()),
+                    false => self.core.runs.keep(run.octets(), run.messages()),
                 };
-                slot.inbox.push_run(run);
+                slot.inbox.push_run(run, held);
             }
             conn::Event::Message(message) => {
                 slot.counts.received += 1;
