@@ -300,7 +300,7 @@ impl Builder {
 
     fn push(&mut self, kind: FrameKind, body: &[u8]) {
         let header = FrameHeader { kind, size: body.len() as u64 }.encode();
-        // For one frame just as much as it takes: a block with room to spare costs an allocation more.
+        // Just as much as it takes: a block with room to spare costs an allocation more.
         self.packed.reserve(header.len() + body.len());
         self.packed.extend_from_slice(&header);
         self.packed.extend_from_slice(body);

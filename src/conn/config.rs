@@ -54,7 +54,8 @@ pub struct Mark {
     /// In messages. Default 1,000, as libzmq's.
     pub messages: Option<u32>,
     /// In octets with frame headers. Default 16 MiB. Each entry of a queue counts 64 octets more than it has, so that
-    /// a flood of empty messages is bounded by what it costs.
+    /// a flood of empty messages is bounded by what it costs; and messages that came together and have 12 to 16 KiB count
+    /// the 16 KiB that they keep.
     pub octets: Option<u64>,
 }
 

@@ -14,7 +14,8 @@ use crate::message::Message;
 use crate::wire::{FrameHeader, FrameKind, Malformed};
 
 /// A run ends at the first message boundary at which it would grow beyond this: what goes into a send queue as one
-/// piece delays a PONG by at most so much, and a message alone may be larger.
+/// piece delays a PONG by at most so much, and a message alone may be larger. Blocks for what was received have this
+/// size.
 pub(crate) const RUN_OCTETS: usize = 16 * 1024;
 
 /// The first piece of memory for a message that does not come whole.

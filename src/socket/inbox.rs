@@ -34,7 +34,7 @@ enum Entry {
 }
 
 impl Inbox {
-    /// `held` is how much memory the run holds, in octets.
+    /// `held` is how much memory the run keeps, in octets.
     pub(crate) fn push_run(&mut self, run: Run, held: usize) {
         let octets = held as u64 + ENTRY_OCTETS;
         self.messages += u64::from(run.messages());

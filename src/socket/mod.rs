@@ -264,7 +264,7 @@ impl<P: Pattern> Socket<P> {
             conn::Event::Run(run) => {
                 slot.counts.received += u64::from(run.messages());
                 let (run, held) = match deliver_runs {
-                    true => (self.core.runs.hold(run.octets(), run.messages()), run.octets().len()),
+                    true => self.core.runs.hold(run.octets(), run.messages()),
                     false => self.core.runs.keep(run.octets(), run.messages()),
                 };
                 slot.inbox.push_run(run, held);

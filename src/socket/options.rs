@@ -12,7 +12,7 @@ use crate::wire::SocketType;
 /// In octets of memory, with R for [`receive_mark`](Options::receive_mark), S for [`send_mark`](Options::send_mark), M for
 /// [`Limits::message_octets`], H for [`Limits::metadata_octets`], T for [`unfinished_octets`](Options::unfinished_octets), B for
 /// [`broadcast_octets`](Options::broadcast_octets) and U for [`max_handshakes`](Options::max_handshakes), besides some KiB for
-/// each peer:
+/// each peer and 5 MiB:
 ///
 /// - one peer: R + 2 M + K + S. K is what a driver keeps back of its last read when R is reached; for the engine that is 1 MiB,
 ///   or R + 16 KiB if that is less.
@@ -95,7 +95,7 @@ impl Options {
             heartbeat: None,
             send_mark: Mark::default(),
             receive_mark: Mark::default(),
-            broadcast_octets: Some(64 << 20),
+            broadcast_octets: Some(32 << 20),
             unfinished_octets: Some(1 << 30),
             duplicates: Duplicates::default(),
             backoff: Backoff::default(),
@@ -153,7 +153,7 @@ impl Options {
     }
 
     /// How many octets of broadcasts all peers together may hold back, since one peer that lags keeps what the
-    /// others have passed. Default 64 MiB. Beyond it those that lag most lose what is queued for them, as many as
+    /// others have passed. Default 32 MiB. Beyond it those that lag most lose what is queued for them, as many as
     /// it takes. One turn may pass it, and so does what is begun to be sent to a peer: one message, or 64 KiB.
     #[must_use]
     pub fn broadcast_octets(mut self, octets: Option<u64>) -> Options {

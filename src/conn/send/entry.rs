@@ -11,7 +11,7 @@ pub(crate) const ENTRY_OCTETS: usize = 64;
 
 /// Messages up to this size are copied next to each other when several wait, since a slice of a vectored write
 /// costs more than such a copy.
-const PACK_OCTETS: usize = 128;
+const PACK_OCTETS: usize = 512;
 
 /// An entry of packed messages takes no more once it is so large.
 pub(super) const PACKED_OCTETS: usize = 16 * 1024;

@@ -57,10 +57,10 @@ fn one_of_each(queue: &mut SendQueue) -> Vec<u8> {
     push(queue, b"");
     queue.push(large.clone()).unwrap();
     queue.push_block(Bytes::from(block.clone()), 2, 1);
-    push(queue, &[3; 300]);
+    push(queue, &[3; 600]);
     let mut all = [wire(b"small"), wire(b"")].concat();
     large.wire().pieces().iter().for_each(|piece| all.extend_from_slice(piece));
-    [all, block, wire(&[3; 300])].concat()
+    [all, block, wire(&[3; 600])].concat()
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn entries_go_out_in_the_order_of_the_calls_however_little_is_written() {
 fn a_command_goes_before_what_waits_and_never_inside_what_was_begun() {
     let all = one_of_each(&mut queue());
     let packed = wire(b"small").len() + wire(b"").len();
-    let last = wire(&[3; 300]).len();
+    let last = wire(&[3; 600]).len();
     let large = all.len() - packed - wire(b"b1").len() - wire(b"b2").len() - last;
     let ends = [0, packed, packed + large, all.len() - last, all.len()];
     for begun in (0..40).chain((40..all.len() - 400).step_by(499)).chain(all.len() - 400..all.len()) {
@@ -156,8 +156,8 @@ fn the_mark_counts_messages_and_octets_and_an_empty_queue_takes_any_one() {
 #[test]
 fn there_is_room_again_at_half_of_the_mark() {
     let mut queue = SendQueue::new(Mark { messages: Some(4), octets: None });
-    (0..4).for_each(|_| push(&mut queue, &[0; 200]));
-    let octets = wire(&[0; 200]).len();
+    (0..4).for_each(|_| push(&mut queue, &[0; 2_000]));
+    let octets = wire(&[0; 2_000]).len();
     let room: Vec<bool> = (0..4)
         .map(|_| {
             queue.sent(octets);
@@ -169,7 +169,7 @@ fn there_is_room_again_at_half_of_the_mark() {
 
 #[test]
 fn what_was_not_begun_comes_back_whole_and_in_order() {
-    let bodies: [&[u8]; 5] = [b"one", b"two", &[3; 300], b"four", b"five"];
+    let bodies: [&[u8]; 5] = [b"one", b"two", &[3; 600], b"four", b"five"];
     let all: Vec<u8> = bodies.iter().flat_map(|body| wire(body)).collect();
     let ends: Vec<usize> = bodies
         .iter()
@@ -196,25 +196,25 @@ fn what_was_not_begun_comes_back_whole_and_in_order() {
 #[test]
 fn discarding_leaves_what_was_begun_and_counts_the_rest() {
     let mut queue = queue();
-    push(&mut queue, &[1; 200]);
-    push(&mut queue, &[2; 200]);
+    push(&mut queue, &[1; 2_000]);
+    push(&mut queue, &[2; 2_000]);
     queue.push_block(Bytes::from(wire(b"3")), 1, 1);
     queue.sent(1);
     assert_eq!(queue.discard_unsent(), 2);
     assert_eq!(queue.messages(), 1);
-    assert_eq!(written(&mut queue, usize::MAX), wire(&[1; 200])[1..]);
+    assert_eq!(written(&mut queue, usize::MAX), wire(&[1; 2_000])[1..]);
     assert_eq!(queue.charged(), 0);
 }
 
 #[test]
 fn only_a_block_that_can_be_given_up_counts_as_held() {
     let mut queue = queue();
-    push(&mut queue, &[1; 200]);
+    push(&mut queue, &[1; 2_000]);
     assert_eq!(queue.oldest_block(), None);
     queue.push_block(Bytes::from(wire(b"2")), 1, 7);
     queue.push_block(Bytes::from(wire(b"3")), 1, 8);
     assert_eq!(queue.oldest_block(), Some(7));
-    queue.sent(wire(&[1; 200]).len() + 1);
+    queue.sent(wire(&[1; 2_000]).len() + 1);
     assert_eq!(queue.oldest_block(), Some(8));
     queue.discard_unsent();
     assert_eq!(queue.oldest_block(), None);
@@ -241,15 +241,15 @@ fn last_words_are_the_commands_unless_a_message_was_begun() {
 #[test]
 fn an_empty_queue_holds_no_memory_to_speak_of_and_enough_for_a_steady_flow() {
     let mut queue = queue();
-    push(&mut queue, &[1; 200]);
+    push(&mut queue, &[1; 2_000]);
     written(&mut queue, 10_000);
     assert_eq!(queue.entries.capacity(), KEPT_ENTRIES);
-    (0..1_000).for_each(|_| push(&mut queue, &[1; 200]));
+    (0..1_000).for_each(|_| push(&mut queue, &[1; 2_000]));
     ping(&mut queue);
     written(&mut queue, 10_000);
     assert!(queue.entries.capacity() <= KEPT_ENTRIES);
     assert_eq!(queue.control.capacity(), 0);
-    (0..1_000).for_each(|_| push(&mut queue, &[1; 200]));
+    (0..1_000).for_each(|_| push(&mut queue, &[1; 2_000]));
     queue.sent(1);
     queue.discard_unsent();
     assert!(queue.entries.capacity() <= 2 * KEPT_ENTRIES);

@@ -291,6 +291,23 @@ fn runs_are_delivered_whole_if_so_wished() {
 }
 
 #[test]
+fn messages_that_came_together_count_the_block_that_they_keep() {
+    for (runs, small, large) in [(false, 11_000, 16_384), (true, 11_000, 15_000)] {
+        let mut rig = Rig::router(Options::new().deliver_runs(runs));
+        let peer = rig.client("a");
+        rig.events();
+        let unreceived = |rig: &Rig<_>| rig.socket.peer(peer).unwrap().unreceived_octets();
+        rig.feed(peer, &wire([1; 98]).repeat(110));
+        assert_eq!(unreceived(&rig), small + 64);
+        while rig.socket.poll_event().is_some() {}
+        rig.feed(peer, &wire([1; 98]).repeat(150));
+        assert_eq!(unreceived(&rig), large + 64);
+        while rig.socket.poll_event().is_some() {}
+        assert_eq!(unreceived(&rig), 0);
+    }
+}
+
+#[test]
 fn what_waits_to_be_received_counts_its_octets_and_64_more_for_each_run_or_message() {
     for runs in [false, true] {
         let mut rig = Rig::router(Options::new().deliver_runs(runs));
