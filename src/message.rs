@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 pub use envelope::Envelope;
 
-use crate::wire::{Escaped, FrameHeader, FrameKind};
+use crate::wire::{Escaped, FrameHeader, FrameKind, encode};
 
 /// A frame given by the user that is at least so large stays a segment of its own instead of being copied behind
 /// its header: above it the copy costs more than the extra slice in a vectored write and a second reference count.
@@ -76,7 +76,8 @@ impl Message {
         Builder::default()
     }
 
-    /// The message with this one frame, in a block of exactly the size that it takes.
+    /// The message with this one frame, in a block of exactly the size that it takes. Most messages are made here, and
+    /// [`encode::frame`], which grows what it is given, takes a third more instructions for one.
     fn single(body: &[u8]) -> Message {
         let header = FrameHeader { kind: FrameKind::Last, size: body.len() as u64 }.encode();
         let mut octets = Vec::with_capacity(header.len() + body.len());
@@ -299,11 +300,7 @@ impl Builder {
     }
 
     fn push(&mut self, kind: FrameKind, body: &[u8]) {
-        let header = FrameHeader { kind, size: body.len() as u64 }.encode();
-        // Just as much as it takes: a block with room to spare costs an allocation more.
-        self.packed.reserve(header.len() + body.len());
-        self.packed.extend_from_slice(&header);
-        self.packed.extend_from_slice(body);
+        encode::frame(&mut self.packed, kind, body);
         self.frames = self.frames.saturating_add(1);
     }
 
