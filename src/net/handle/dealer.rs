@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::vec::Vec;
 
-use super::desk::Wait;
+use super::desk::{Refusal, Wait};
 use super::router::{Load, PeerSummary};
 use super::worker::Side;
 use super::{CloseError, Handle, HandleEvent, HandleOptions, OpenError, RecvError, seed, until};
@@ -206,12 +206,9 @@ impl Ledger {
         Ledger { mark, connected: 0, reachable: false, load: Load::default() }
     }
 
-    pub(super) fn reserve(&mut self, message: Message) -> Result<((), Message), SendError> {
+    pub(super) fn reserve(&mut self, message: &Message) -> Result<(), Refusal> {
         let mark = self.mark.times(self.connected.max(1));
-        if !self.reachable || !self.load.admit(&mark, &message) {
-            return Err(SendError::Full(message));
-        }
-        Ok(((), message))
+        if self.reachable && self.load.admit(&mark, message) { Ok(()) } else { Err(Refusal::Full) }
     }
 }
 

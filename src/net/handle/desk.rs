@@ -14,17 +14,14 @@ use std::vec::Vec;
 use super::sync::{Condvar, Mutex, MutexGuard};
 use super::worker::Side;
 use super::{CloseError, HandleEvent, RecvError, until};
-use crate::conn::Entry;
+use crate::conn::{ENTRY_OCTETS, Entry};
 use crate::message::{Message, Run};
 use crate::net::Engine;
 use crate::socket::SendError;
 
-/// How many messages lie ready for the program, besides the rest of a run. The others wait in the socket, where they
-/// count for their peer. Few under the checker, so that it meets the limit.
-const READY_MESSAGES: usize = if cfg!(test) { 4 } else { 1_024 };
-
-/// And how many octets, besides the rest of a run.
-const READY_OCTETS: usize = 1 << 20;
+/// How much lies ready for the program, besides the rest of a run, in octets with [`ENTRY_OCTETS`] for each run. The others
+/// wait in the socket, where they count for their peer. Little under the checker, so that it meets the limit.
+const READY_OCTETS: usize = if cfg!(test) { 2 * ENTRY_OCTETS } else { 1 << 20 };
 
 /// Events that nobody takes are forgotten beyond this, the oldest first.
 const EVENTS: usize = 1_024;
@@ -46,12 +43,18 @@ pub(super) struct Desk<S: Side> {
     out: Mutex<Out<S>>,
     /// There is room again for somebody who waits to send, or the end has come.
     room: Condvar,
+    /// What those who receive have taken over and not given out yet. Locked before `ready`, and never while somebody
+    /// waits. As they came: split by the thread that receives, since one that shares a block with another thread pays for
+    /// it with each message.
+    taken: Mutex<Runs<S>>,
     ready: Mutex<Ready<S>>,
     /// There is something for somebody who waits to receive, or the end has come.
     came: Condvar,
     /// Wakes the I/O thread from its poll, or keeps it from falling asleep.
     ring: Box<dyn Fn() + Send + Sync>,
 }
+
+type Runs<S> = VecDeque<(<S as Side>::From, Run)>;
 
 /// What the program leaves for the I/O thread.
 pub(super) struct Out<S: Side> {
@@ -72,24 +75,23 @@ pub(super) struct Out<S: Side> {
 }
 
 impl<S: Side> Out<S> {
-    /// Adds a message; gives it back if all of it was copied.
-    fn push(&mut self, to: S::To, message: Message) -> Option<Message> {
-        if let Some((last, entry)) = self.entries.last_mut() {
-            if S::joins(last, &to) && entry.pack(&message) {
-                return Some(message);
-            }
-        }
-        self.entries.push((to, message.into()));
-        None
+    /// Copies a small message behind those that were left before it.
+    fn pack(&mut self, to: &S::To, message: &Message) -> bool {
+        self.entries.last_mut().is_some_and(|(last, entry)| S::joins(last, to) && entry.pack(message))
     }
+}
+
+/// Why there is no place for a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Refusal {
+    Full,
+    NoSuchPeer,
 }
 
 /// What the I/O thread leaves for the program.
 struct Ready<S: Side> {
-    /// As they came: split by the thread that receives, since one that shares a block with another thread pays for it
-    /// with each message.
-    runs: VecDeque<(S::From, Run)>,
-    messages: usize,
+    runs: Runs<S>,
+    /// What they count.
     octets: usize,
     events: VecDeque<HandleEvent>,
     /// The I/O thread has more than there was room for.
@@ -98,20 +100,19 @@ struct Ready<S: Side> {
     ended: bool,
 }
 
-impl<S: Side> Ready<S> {
-    fn next_message(&mut self) -> Option<(S::From, Message)> {
-        let (from, run) = self.runs.front_mut()?;
-        if run.messages() > 1 {
-            return Some((from.clone(), run.pop()?));
-        }
-        let (from, mut run) = self.runs.pop_front()?;
-        Some((from, run.pop()?))
+#[inline]
+fn next_message<F: Clone>(runs: &mut VecDeque<(F, Run)>) -> Option<(F, Message)> {
+    let (from, run) = runs.front_mut()?;
+    if run.messages() > 1 {
+        return Some((from.clone(), run.pop()?));
     }
+    let (from, mut run) = runs.pop_front()?;
+    Some((from, run.pop()?))
+}
 
-    /// Half of it is free.
-    fn has_room(&self) -> bool {
-        self.messages <= READY_MESSAGES / 2 && self.octets <= READY_OCTETS / 2
-    }
+/// What a run counts while it lies ready.
+pub(super) fn charge(run: &Run) -> usize {
+    run.octets().len() + ENTRY_OCTETS
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -149,9 +150,9 @@ impl<S: Side> Desk<S> {
                 finished: false,
             }),
             room: Condvar::new(),
+            taken: Mutex::new(Runs::<S>::new()),
             ready: Mutex::new(Ready {
                 runs: VecDeque::new(),
-                messages: 0,
                 octets: 0,
                 events: VecDeque::new(),
                 stalled: false,
@@ -166,24 +167,20 @@ impl<S: Side> Desk<S> {
     /// Leaves a message for the I/O thread, as soon as `reserve` finds that there is room for it.
     pub(super) fn send(
         &self,
-        mut message: Message,
+        message: Message,
         wait: Wait,
-        reserve: impl Fn(&mut S::Ledger, Message) -> Result<(S::To, Message), SendError>,
+        reserve: impl Fn(&mut S::Ledger, &Message) -> Result<S::To, Refusal>,
     ) -> Result<(), SendError> {
-        let spent;
         let mut out = lock(&self.out);
-        loop {
+        let to = loop {
             if out.closing || out.end.is_some() {
                 return Err(SendError::Closing(message));
             }
-            message = match reserve(&mut out.ledger, message) {
-                Ok((to, message)) => {
-                    spent = out.push(to, message);
-                    break;
-                }
-                Err(SendError::Full(message)) => message,
-                Err(error) => return Err(error),
-            };
+            match reserve(&mut out.ledger, &message) {
+                Ok(to) => break to,
+                Err(Refusal::NoSuchPeer) => return Err(SendError::NoSuchPeer(message)),
+                Err(Refusal::Full) => {}
+            }
             out.waiting += 1;
             let again;
             (out, again) = pause(&self.room, out, wait);
@@ -191,10 +188,15 @@ impl<S: Side> Desk<S> {
             if !again {
                 return Err(SendError::Full(message));
             }
+        };
+        if out.pack(&to, &message) {
+            self.wake(out);
+            // Not while the lock is held.
+            drop(message);
+        } else {
+            out.entries.push((to, message.into()));
+            self.wake(out);
         }
-        self.wake(out);
-        // Not while the lock is held.
-        drop(spent);
         Ok(())
     }
 
@@ -248,42 +250,53 @@ impl<S: Side> Desk<S> {
 
     /// The next message.
     pub(super) fn receive(&self, wait: Wait) -> Result<(S::From, Message), RecvError> {
-        self.take(wait, |ready| {
-            let (from, message) = ready.next_message()?;
-            ready.messages -= 1;
-            ready.octets -= message.wire_len();
-            Some((from, message))
-        })
+        let mut taken = lock(&self.taken);
+        loop {
+            if let Some(next) = next_message(&mut taken) {
+                return Ok(next);
+            }
+            let ready = lock(&self.ready);
+            if ready.runs.is_empty() {
+                drop(taken);
+                self.await_news(ready, wait)?;
+                taken = lock(&self.taken);
+            } else {
+                self.take_over(&mut taken, ready);
+            }
+        }
+    }
+
+    /// Takes all runs that are ready, which makes room for as many.
+    fn take_over(&self, taken: &mut Runs<S>, mut ready: MutexGuard<'_, Ready<S>>) {
+        mem::swap(taken, &mut ready.runs);
+        ready.octets = 0;
+        let stalled = mem::take(&mut ready.stalled);
+        drop(ready);
+        if stalled {
+            self.wake(lock(&self.out));
+        }
     }
 
     /// The next event that is not a message.
     pub(super) fn event(&self, wait: Wait) -> Result<HandleEvent, RecvError> {
-        self.take(wait, |ready| ready.events.pop_front())
+        loop {
+            let mut ready = lock(&self.ready);
+            if let Some(event) = ready.events.pop_front() {
+                return Ok(event);
+            }
+            self.await_news(ready, wait)?;
+        }
     }
 
-    fn take<T>(&self, wait: Wait, take: impl Fn(&mut Ready<S>) -> Option<T>) -> Result<T, RecvError> {
-        let mut ready = lock(&self.ready);
-        loop {
-            if let Some(item) = take(&mut ready) {
-                let resume = ready.stalled && ready.has_room();
-                ready.stalled &= !resume;
-                drop(ready);
-                if resume {
-                    self.wake(lock(&self.out));
-                }
-                return Ok(item);
-            }
-            if ready.ended {
-                return Err(RecvError::Closed);
-            }
-            ready.waiting += 1;
-            let again;
-            (ready, again) = pause(&self.came, ready, wait);
-            ready.waiting -= 1;
-            if !again {
-                return Err(RecvError::Timeout);
-            }
+    /// Waits until there may be something new.
+    fn await_news(&self, mut ready: MutexGuard<'_, Ready<S>>, wait: Wait) -> Result<(), RecvError> {
+        if ready.ended {
+            return Err(RecvError::Closed);
         }
+        ready.waiting += 1;
+        let (mut ready, again) = pause(&self.came, ready, wait);
+        ready.waiting -= 1;
+        if again { Ok(()) } else { Err(RecvError::Timeout) }
     }
 
     // The side of the I/O thread.
@@ -296,7 +309,7 @@ impl<S: Side> Desk<S> {
         let asleep = out.asleep;
         drop(out);
         // Not before: whoever makes room rings only if the I/O thread is known to sleep.
-        asleep && !(more && lock(&self.ready).has_room())
+        asleep && !(more && lock(&self.ready).runs.is_empty())
     }
 
     /// Takes what the program left, and leaves the empty `entries` in its place.
@@ -310,25 +323,24 @@ impl<S: Side> Desk<S> {
     /// Corrects the ledger; `settle` says whether anybody has room who had none.
     pub(super) fn settle(&self, settle: impl FnOnce(&mut S::Ledger) -> bool) {
         let mut out = lock(&self.out);
-        if settle(&mut out.ledger) && out.waiting > 0 {
+        let awaited = settle(&mut out.ledger) && out.waiting > 0;
+        // Who is woken needs the lock.
+        drop(out);
+        if awaited {
             self.room.notify_all();
         }
     }
 
-    /// How many messages and octets the program takes now.
-    pub(super) fn appetite(&self) -> (usize, usize) {
-        let ready = lock(&self.ready);
-        (READY_MESSAGES.saturating_sub(ready.messages), READY_OCTETS.saturating_sub(ready.octets))
+    /// How much the program takes now, as [`charge`] counts.
+    pub(super) fn appetite(&self) -> usize {
+        READY_OCTETS.saturating_sub(lock(&self.ready).octets)
     }
 
     /// Lays runs and events ready. If there are `more`, the I/O thread is to be woken when there is room.
     pub(super) fn lay_out(&self, runs: &mut VecDeque<(S::From, Run)>, events: &mut Vec<HandleEvent>, more: bool) {
         let news = !runs.is_empty() || !events.is_empty();
         let mut ready = lock(&self.ready);
-        for (_, run) in &*runs {
-            ready.messages += run.messages() as usize;
-            ready.octets += run.octets().len();
-        }
+        ready.octets += runs.iter().map(|(_, run)| charge(run)).sum::<usize>();
         if ready.runs.is_empty() {
             mem::swap(&mut ready.runs, runs);
         } else {

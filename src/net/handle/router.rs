@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::vec::Vec;
 
-use super::desk::Wait;
+use super::desk::{Refusal, Wait};
 use super::worker::Side;
 use super::{CloseError, Handle, HandleEvent, HandleOptions, OpenError, RecvError, seed, until};
 use crate::conn::{ENTRY_OCTETS, Entry, Identity, Mark};
@@ -292,22 +292,17 @@ impl Load {
 }
 
 impl Ledger {
-    fn reserve(&mut self, to: &[u8], message: Message) -> Result<(To, Message), SendError> {
-        let Some(route) = self.routes.get_mut(to) else {
-            return Err(SendError::NoSuchPeer(message));
-        };
-        if !route.load.admit(&self.mark, &message) {
-            return Err(SendError::Full(message));
-        }
-        Ok((To::Peer(route.peer), message))
+    fn reserve(&mut self, to: &[u8], message: &Message) -> Result<To, Refusal> {
+        let route = self.routes.get_mut(to).ok_or(Refusal::NoSuchPeer)?;
+        if route.load.admit(&self.mark, message) { Ok(To::Peer(route.peer)) } else { Err(Refusal::Full) }
     }
 
-    fn reserve_broadcast(&mut self, except: Option<&Identity>, message: Message) -> Result<(To, Message), SendError> {
-        if !self.broadcasts.admit(&self.mark, &message) {
-            return Err(SendError::Full(message));
+    fn reserve_broadcast(&mut self, except: Option<&Identity>, message: &Message) -> Result<To, Refusal> {
+        if !self.broadcasts.admit(&self.mark, message) {
+            return Err(Refusal::Full);
         }
         let except = except.and_then(|identity| self.routes.get(identity));
-        Ok((To::AllBut(except.map(|route| route.peer)), message))
+        Ok(To::AllBut(except.map(|route| route.peer)))
     }
 
     /// Knows the connected peers and no others.

@@ -9,7 +9,7 @@ use std::vec::Vec;
 
 use mio::{Events, Poll, Token, Waker};
 
-use super::desk::{Answer, Desk};
+use super::desk::{self, Answer, Desk};
 use super::{HandleEvent, HandleOptions};
 use crate::conn::Entry;
 use crate::message::Run;
@@ -142,13 +142,12 @@ impl<S: Side> Worker<S> {
     /// after the end.
     fn deliver(&mut self) {
         let all = self.engine.socket().is_closed();
-        let (mut messages, mut octets) = if all { (usize::MAX, usize::MAX) } else { self.desk.appetite() };
+        let mut appetite = if all { usize::MAX } else { self.desk.appetite() };
         let mut end = None;
-        while messages > 0 && octets > 0 {
+        while appetite > 0 {
             match self.engine.socket_mut().poll_run() {
                 Some(Event::Run { peer, run }) => {
-                    messages = messages.saturating_sub(run.messages() as usize);
-                    octets = octets.saturating_sub(run.octets().len());
+                    appetite = appetite.saturating_sub(desk::charge(&run));
                     self.runs.push_back((S::from(self.engine.socket(), peer), run));
                 }
                 Some(Event::Closed { unsent }) => end = Some(unsent),

@@ -84,10 +84,14 @@ impl Io {
             let after = self.load(self.queue.len());
             self.desk.settle(|ledger| ledger.load.settle(before, after));
 
-            let (messages, _) = self.desk.appetite();
+            let mut appetite = self.desk.appetite();
             // In runs of two, and one that is alone.
-            let batch: Vec<_> = self.incoming.drain(..messages.min(self.incoming.len())).collect();
-            ready.extend(batch.chunks(2).map(|messages| ((), run(messages))));
+            while appetite > 0 && !self.incoming.is_empty() {
+                let messages: Vec<_> = self.incoming.drain(..2.min(self.incoming.len())).collect();
+                let run = run(&messages);
+                appetite = appetite.saturating_sub(charge(&run));
+                ready.push_back(((), run));
+            }
             self.desk.lay_out(&mut ready, &mut Vec::new(), !self.incoming.is_empty());
         }
         self.desk.end(Ok(self.incoming.len() as u64));
