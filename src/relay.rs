@@ -15,9 +15,6 @@ const TURN_OCTETS: usize = 1 << 20;
 /// How much of each client is taken into the socket between two calls of [`Relay::drive`]: any read of a driver.
 const RECEIVE_OCTETS: u64 = 1280 << 10;
 
-/// How much of each client waits in the socket while the relay waits for a slow one. Thousands may be sending.
-const WAITING_OCTETS: u64 = 16 << 10;
-
 /// A relay goes on when nobody takes its events; the oldest are then forgotten.
 const MAX_EVENTS: usize = 1_024;
 
@@ -145,7 +142,7 @@ impl RelayOptions {
         options
             .deliver_runs(true)
             .send_mark(Mark { messages: None, octets: Some(self.mark_octets) })
-            .receive_mark(receive_mark(RECEIVE_OCTETS))
+            .receive_mark(Mark { messages: None, octets: Some(RECEIVE_OCTETS) })
     }
 }
 
@@ -161,7 +158,8 @@ impl Relay {
     pub fn drive(&mut self, now: Instant, socket: &mut Socket<Router>) {
         self.due = None;
         let waits = self.must_wait(now, socket);
-        socket.set_receive_mark(receive_mark(if waits { WAITING_OCTETS } else { RECEIVE_OCTETS }));
+        // Thousands may be sending.
+        socket.set_receiving(!waits);
         if waits {
             return;
         }
@@ -244,10 +242,6 @@ impl Relay {
     pub fn options(&self) -> &RelayOptions {
         &self.options
     }
-}
-
-fn receive_mark(octets: u64) -> Mark {
-    Mark { messages: None, octets: Some(octets) }
 }
 
 #[cfg(test)]

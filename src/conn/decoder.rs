@@ -18,6 +18,9 @@ use crate::wire::{FrameHeader, FrameKind, Malformed};
 /// size.
 pub(crate) const RUN_OCTETS: usize = 16 * 1024;
 
+/// Memory that was used before is taken for at most so many times what has come.
+const LENT_AHEAD: usize = 8;
+
 /// The first piece of memory for a message that does not come whole.
 const FIRST_RESERVE: usize = 512;
 
@@ -25,9 +28,15 @@ const FIRST_RESERVE: usize = 512;
 const LAST: u8 = 0;
 const MORE: u8 = 1;
 
+/// The flag of a command.
+const COMMAND: u8 = 4;
+
 /// The most that [`small_messages`] takes as one message.
 const SMALL_OCTETS: u64 = 4 + 255;
 const SMALL_FRAMES: u32 = 2;
+
+/// Asked for memory for so many octets: some that was used before, if there is any of that size.
+pub(crate) type Lend<'l> = dyn FnMut(usize) -> Option<Vec<u8>> + 'l;
 
 /// How much the receiver of messages takes now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +78,8 @@ pub(crate) struct Decoder {
     boundary: usize,
     /// The whole frames in `partial`.
     frames: u32,
+    /// What the frame at the boundary still lacks, as far as its header is known.
+    missing: usize,
 }
 
 impl Decoder {
@@ -80,11 +91,12 @@ impl Decoder {
         expect: Expect,
         limits: &Limits,
         credit: Credit,
+        lend: &mut Lend<'_>,
     ) -> Result<(usize, Option<Item<'a>>), Error> {
         if self.partial.is_empty() {
-            self.decode_whole(input, expect, limits, credit)
+            self.decode_whole(input, expect, limits, credit, lend)
         } else {
-            self.decode_pieces(input, expect, limits)
+            self.decode_pieces(input, expect, limits, lend)
         }
     }
 
@@ -95,6 +107,7 @@ impl Decoder {
         expect: Expect,
         limits: &Limits,
         credit: Credit,
+        lend: &mut Lend<'_>,
     ) -> Result<(usize, Option<Item<'a>>), Error> {
         let mark = RUN_OCTETS.min(credit.octets);
         let small_are_allowed = limits.message_octets >= SMALL_OCTETS && limits.message_frames >= SMALL_FRAMES;
@@ -167,7 +180,7 @@ impl Decoder {
         self.boundary = at;
         self.frames = frames;
         if at == 0 {
-            return self.decode_pieces(input, expect, limits);
+            return self.decode_pieces(input, expect, limits, lend);
         }
         Ok((at, None))
     }
@@ -178,6 +191,7 @@ impl Decoder {
         input: &'a [u8],
         expect: Expect,
         limits: &Limits,
+        lend: &mut Lend<'_>,
     ) -> Result<(usize, Option<Item<'a>>), Error> {
         let mut taken = 0;
         loop {
@@ -199,9 +213,10 @@ impl Decoder {
             }
             let missing = octets.saturating_add(size) - gathered;
             let piece = rest.get(..missing).unwrap_or(rest);
-            self.gather(piece, missing, header.kind);
+            self.gather(piece, missing, header.kind, lend);
             taken += piece.len();
-            if piece.len() < missing {
+            self.missing = missing - piece.len();
+            if self.missing > 0 {
                 return Ok((taken, None));
             }
             match header.kind {
@@ -240,9 +255,20 @@ impl Decoder {
         }
     }
 
-    /// Appends `piece`; `missing` octets complete the frame. Memory at most doubles. The last step is exact, and only
-    /// that one: to be exact for each of many frames would move the whole message each time.
-    fn gather(&mut self, piece: &[u8], missing: usize, kind: FrameKind) {
+    /// Appends `piece`; `missing` octets complete the frame. Memory at most doubles, unless some is to be used again.
+    /// The last step is exact, and only that one: to be exact for each of many frames would move the whole message each
+    /// time.
+    fn gather(&mut self, piece: &[u8], missing: usize, kind: FrameKind, lend: &mut Lend<'_>) {
+        let whole = self.partial.len() + missing;
+        // What is announced takes no memory, or a few octets of each of many peers would take all there is.
+        let has_come = LENT_AHEAD * (self.partial.len() + piece.len()) >= whole;
+        let lacks = self.partial.capacity() < whole && missing >= RUN_OCTETS;
+        if lacks && has_come && kind != FrameKind::Command {
+            if let Some(mut memory) = lend(whole) {
+                memory.extend_from_slice(&self.partial);
+                self.partial = memory;
+            }
+        }
         if missing <= self.partial.len().max(FIRST_RESERVE) {
             match kind {
                 FrameKind::More => self.partial.reserve(missing),
@@ -250,6 +276,18 @@ impl Decoder {
             }
         }
         self.partial.extend_from_slice(piece);
+    }
+
+    /// Does `input`, which is not empty, go on with a message, and not with a command?
+    pub(crate) fn is_message_next(&self, input: &[u8]) -> bool {
+        let flags = self.partial.get(self.boundary).or(input.first());
+        flags.is_none_or(|flags| flags & COMMAND == 0)
+    }
+
+    /// How many octets are missing of the frame that has begun. None before its header is whole.
+    #[cfg(feature = "net")]
+    pub(crate) fn missing(&self) -> usize {
+        self.missing
     }
 
     /// The memory of what is not whole, in octets.

@@ -28,7 +28,7 @@ pub(crate) use send::{ENTRY_OCTETS, SendQueue};
 use crate::message::Message;
 use crate::time::Instant;
 use crate::wire::{Command, Malformed, Properties, SocketType, Version, encode};
-use decoder::{Decoder, Expect, Item};
+use decoder::{Decoder, Expect, Item, Lend};
 use handshake::{AwaitGreeting, Greeted, Securing};
 use heartbeat::Liveness;
 use timer::{Timer, Timers};
@@ -171,6 +171,11 @@ impl BorrowedRun<'_> {
         self.octets
     }
 
+    /// Is it one message that is as large as a run may be, or larger?
+    pub(crate) fn is_large(&self) -> bool {
+        self.messages == 1 && self.octets.len() >= RUN_OCTETS
+    }
+
     /// A copy that can be kept, in a block of exactly its size.
     pub fn to_run(&self) -> crate::message::Run {
         crate::message::Run::from_wire(Bytes::copy_from_slice(self.octets), self.messages)
@@ -206,17 +211,30 @@ impl Connection {
     ///
     /// Messages that were complete before a fault come out before the error does.
     pub fn handle_input<'a>(&mut self, now: Instant, input: &'a [u8], credit: Credit) -> Result<Step<'a>, Error> {
+        let mut taken = 0;
+        loop {
+            let step = self.take_input(now, input.get(taken..).unwrap_or_default(), credit, &mut |_| None)?;
+            taken += step.taken;
+            if step.taken == 0 || step.event.is_some() {
+                return Ok(Step { taken, ..step });
+            }
+        }
+    }
+
+    /// One step of `handle_input`, which takes some of the input if there is any, with memory for a large message that does
+    /// not come whole.
+    pub(crate) fn take_input<'a>(
+        &mut self,
+        now: Instant,
+        input: &'a [u8],
+        credit: Credit,
+        lend: &mut Lend<'_>,
+    ) -> Result<Step<'a>, Error> {
         if !input.is_empty() {
             self.liveness.heard(now);
         }
-        let mut taken = 0;
-        loop {
-            match self.advance(now, input.get(taken..).unwrap_or_default(), credit) {
-                Ok((octets, None)) if octets > 0 => taken += octets,
-                Ok((octets, event)) => return Ok(Step { taken: taken + octets, event }),
-                Err(error) => return Err(self.fail(error)),
-            }
-        }
+        let (taken, event) = self.advance(now, input, credit, lend).map_err(|error| self.fail(error))?;
+        Ok(Step { taken, event })
     }
 
     /// One step: a piece of the greeting, or one item of the decoder.
@@ -225,6 +243,7 @@ impl Connection {
         now: Instant,
         input: &'a [u8],
         credit: Credit,
+        lend: &mut Lend<'_>,
     ) -> Result<(usize, Option<Event<'a>>), Error> {
         let expect = match &self.state {
             State::Failed(error) => return Err(error.clone()),
@@ -232,7 +251,7 @@ impl Connection {
             State::Securing(_) => Expect::Handshake,
             State::Traffic | State::Stepping => Expect::Traffic,
         };
-        let (taken, item) = self.decoder.decode(input, expect, &self.config.limits, credit)?;
+        let (taken, item) = self.decoder.decode(input, expect, &self.config.limits, credit, lend)?;
         let event = match item {
             None => None,
             Some(Item::Run { octets, messages }) => Some(Event::Run(BorrowedRun { octets, messages })),
@@ -391,6 +410,17 @@ impl Connection {
     /// The memory of what came and is no whole message or command yet, in octets: up to twice as much as will come.
     pub(crate) fn unfinished_octets(&self) -> usize {
         self.decoder.held()
+    }
+
+    /// Does `input` go on with a message, and not with a command?
+    pub(crate) fn is_message_next(&self, input: &[u8]) -> bool {
+        self.decoder.is_message_next(input)
+    }
+
+    /// How many octets are missing of a frame that has begun.
+    #[cfg(feature = "net")]
+    pub(crate) fn missing_octets(&self) -> usize {
+        self.decoder.missing()
     }
 
     pub(crate) fn queue(&self) -> &SendQueue {

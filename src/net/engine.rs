@@ -58,7 +58,7 @@ const MAX_CLOSING: usize = 1_024;
 ///
 /// # Guarantees
 ///
-/// - Work per turn is bounded: each peer is read at most once, all of them together up to
+/// - Work per turn is bounded: each peer is read once, or twice to finish a message, all of them together up to
 ///   [`TcpOptions::turn_octets`], and each is written about 1 MiB. What is left over makes the timeout zero.
 /// - A peer that floods, or that does not read, delays no other.
 /// - What a peer sent before its connection ended is delivered before its end is.

@@ -20,8 +20,8 @@ use crate::socket::{Action, Address, Cause, Counts, Event, Options, PeerId, Refu
 use crate::time::Instant;
 use crate::wire::SocketType;
 
-/// As soon as so many deadlines are set that no longer count, they are swept.
-const STALE_DEADLINES: usize = 64;
+/// As soon as a list has so many that no longer count, it is swept.
+const STALE: usize = 64;
 
 #[derive(Debug)]
 pub struct Core {
@@ -32,6 +32,10 @@ pub struct Core {
     pub(crate) runs: Runs,
     /// Peers with something in their inbox, in the order in which they have their turn.
     fair: VecDeque<PeerId>,
+    /// No messages are taken.
+    pub(crate) holding: bool,
+    /// Peers that have sent some since, in that order.
+    held: Vec<PeerId>,
     /// What concerns no peer alone, or must not wait for a turn.
     pub(crate) notices: VecDeque<Event>,
     actions: VecDeque<Action>,
@@ -85,6 +89,8 @@ impl Core {
             rng: Rng::new(seed),
             runs: Runs::default(),
             fair: VecDeque::new(),
+            holding: false,
+            held: Vec::new(),
             notices: VecDeque::new(),
             actions: VecDeque::new(),
             transmits: VecDeque::new(),
@@ -187,7 +193,7 @@ impl Core {
         }
         self.unfinished = self.unfinished.saturating_sub(1);
         // Those that are over are taken out from the front, and all at once when they are most of what is there.
-        if self.handshakes.len() > 2 * self.unfinished + STALE_DEADLINES {
+        if self.handshakes.len() > 2 * self.unfinished + STALE {
             let peers = &self.peers;
             self.handshakes.retain(|id| *id != peer && peers.get(*id).is_some_and(Slot::is_in_handshake));
         }
@@ -232,7 +238,7 @@ impl Core {
         if slot.armed.is_none_or(|armed| deadline < armed) {
             slot.armed = Some(deadline);
             self.deadlines.push(deadline, peer);
-            if self.deadlines.len() > 2 * self.peers.len() + STALE_DEADLINES {
+            if self.deadlines.len() > 2 * self.peers.len() + STALE {
                 let peers = &self.peers;
                 self.deadlines.retain(|at, peer| peers.get(peer).is_some_and(|slot| slot.armed == Some(at)));
             }
@@ -400,17 +406,40 @@ impl Core {
         let Some(conn) = &mut slot.conn else {
             return;
         };
-        if !slot.paused && slot.connected.is_some() && slot.inbox.is_full(&mark) {
+        if !slot.paused && slot.connected.is_some() && (slot.held || slot.inbox.is_full(&mark)) {
             slot.paused = true;
             // Resumed and full again before the connection was told: for it, the pause goes on.
             slot.resuming = false;
             conn.pause(now);
             self.act(Action::PauseRead { peer });
-        } else if slot.paused && !slot.inbox.is_full(&mark.half()) {
+        } else if slot.paused && !slot.held && !slot.inbox.is_full(&mark.half()) {
             slot.paused = false;
             slot.resuming = true;
             self.resumed.push(peer);
             self.act(Action::ResumeRead { peer });
+        }
+    }
+
+    /// A message of a peer comes while none is taken.
+    pub(crate) fn hold_back(&mut self, peer: PeerId) {
+        if let Some(slot) = self.peers.get_mut(peer).filter(|slot| !slot.held) {
+            slot.held = true;
+            self.held.push(peer);
+        }
+        if self.held.len() > 2 * self.peers.len() + STALE {
+            let peers = &self.peers;
+            self.held.retain(|peer| peers.get(*peer).is_some_and(|slot| slot.held));
+        }
+    }
+
+    /// Messages are taken again.
+    pub(crate) fn release(&mut self) {
+        self.holding = false;
+        for peer in core::mem::take(&mut self.held) {
+            if let Some(slot) = self.peers.get_mut(peer) {
+                slot.held = false;
+                self.regulate(peer);
+            }
         }
     }
 
@@ -560,6 +589,7 @@ impl Core {
             self.actions.len(),
             self.transmits.len(),
             self.resumed.len(),
+            self.held.len(),
             self.full.len(),
             self.hosts.len(),
             self.unfinished_octets as usize,
@@ -592,7 +622,7 @@ mod tests {
                     core.handshake_over(over);
                     core.peers.remove(over);
                 }
-                assert!(core.handshakes.len() <= 2 * 3 + STALE_DEADLINES);
+                assert!(core.handshakes.len() <= 2 * 3 + STALE);
             }
         }
         assert_eq!(core.handshake_to_evict(), None);

@@ -210,6 +210,13 @@ impl Routing for Dealer {
 
     fn end_turn(&mut self, _: &mut Core) {}
 
+    /// Others get it when the end is found (D4).
+    fn cut_off(&mut self, _: &mut Core, _: PeerId) {}
+
+    fn lend(&mut self, _: usize) -> Option<Vec<u8>> {
+        None
+    }
+
     fn is_mid_turn(&self) -> bool {
         false
     }

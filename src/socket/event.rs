@@ -106,7 +106,8 @@ pub enum Action {
         /// The peer.
         peer: PeerId,
     },
-    /// Read this peer no more: it has reached its receive mark.
+    /// Read this peer no more: it has reached its receive mark, or no messages are taken
+    /// ([`set_receiving`](super::Socket::set_receiving)).
     PauseRead {
         /// The peer.
         peer: PeerId,

@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use crate::conn::SendQueue;
 use crate::message::Run;
 use crate::socket::PeerId;
+use crate::socket::runs::{emptied, fits};
 
 /// An entry of a queue is at most this large, unless it is one message: a PONG must wait for the end of an entry.
 const PART_OCTETS: usize = 64 * 1024;
@@ -20,7 +21,7 @@ const PART_OCTETS: usize = 64 * 1024;
 const SHARE_OCTETS: usize = 16 * 1024;
 
 /// So much may be kept of what nobody reads any more before it is looked for.
-const SWEEP_OCTETS: u64 = 1 << 20;
+const SWEEP_OCTETS: u64 = 3 << 20;
 
 #[derive(Debug, Default)]
 pub(crate) struct Fanout {
@@ -161,6 +162,11 @@ impl Fanout {
         self.pieces.drain(..).map(|piece| piece.owner)
     }
 
+    /// Memory for a message that is to be shared: of one that all have read.
+    pub(crate) fn lend(&mut self, octets: usize) -> Option<Vec<u8>> {
+        self.blocks.lend(octets)
+    }
+
     /// Do some peers still have to read more than so many octets of the turns before?
     pub(crate) fn holds_more_than(&mut self, octets: u64) -> bool {
         self.blocks.hold_more_than(octets)
@@ -208,11 +214,7 @@ impl Blocks {
         self.open = self.newest;
         self.open_held = false;
         let octets = octets.max(PART_OCTETS);
-        while self.held.front().is_some_and(|block| block.handle.is_unique()) {
-            let Some(block) = self.held.pop_front() else {
-                break;
-            };
-            self.octets -= block.octets;
+        while let Some(block) = self.pop_read() {
             // Only one of the same size: a larger one would count as one of that size from now on.
             if block.octets != octets as u64 {
                 continue;
@@ -225,6 +227,24 @@ impl Blocks {
             }
         }
         BytesMut::with_capacity(octets)
+    }
+
+    /// The memory of the oldest block, if it was for a message of this size and nobody reads it any more.
+    fn lend(&mut self, octets: usize) -> Option<Vec<u8>> {
+        if !fits(self.held.front()?.octets as usize, octets) {
+            return None;
+        }
+        emptied(self.pop_read()?.handle, octets)
+    }
+
+    /// The oldest block, if nobody reads it any more.
+    fn pop_read(&mut self) -> Option<Block> {
+        if !self.held.front()?.handle.is_unique() {
+            return None;
+        }
+        let block = self.held.pop_front()?;
+        self.octets -= block.octets;
+        Some(block)
     }
 
     /// A part of the open block is in use; the number of that block.

@@ -54,6 +54,7 @@ impl<P: Pattern> Socket<P> {
         let counts = slot.counts.with(Some(&queue));
         slot.counts = counts;
         (slot.transmitting, slot.paused, slot.resuming, slot.blocked) = (false, false, false, false);
+        slot.held = false;
         let (identity, address) = (slot.identity.clone(), slot.address);
         let free = slot.link.is_some() && !discarded;
         let notice = if slot.connected.is_some() {
@@ -101,6 +102,8 @@ impl<P: Pattern> Socket<P> {
         }
         self.pattern.end_turn(&mut self.core);
         self.core.closing = Some(Closing { deadline, unsent: 0, settled: false, done: false, told: false });
+        // What comes from here on is discarded.
+        self.core.release();
         self.core.regulate_accepting();
         if linger == Some(Duration::ZERO) {
             return self.stop_lingering(now);

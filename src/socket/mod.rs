@@ -16,6 +16,7 @@ mod router;
 mod runs;
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 pub use dealer::Dealer;
 pub use event::{
@@ -26,11 +27,13 @@ pub use peers::PeerId;
 pub use router::Router;
 
 use self::core::Core;
-use crate::conn::{self, Identity, Mark, SendQueue};
+use crate::conn::{self, Identity, SendQueue};
+use crate::message::Run;
 use crate::time::Instant;
 use crate::wire::SocketType;
 use link::{Link, LinkState};
 use peers::Slot;
+use runs::Runs;
 
 /// How a socket type routes messages: [`Router`] or [`Dealer`]. It owns who gets an outgoing message, and what happens when
 /// a peer comes or goes; all else is the [`Socket`]'s. Implemented in this crate only.
@@ -38,7 +41,7 @@ pub trait Pattern: routing::Routing {}
 
 /// Sealed: patterns work on the inside of a socket.
 pub(crate) mod routing {
-    use super::{Cause, Core, Identity, PeerId, SendQueue, SocketType, conn};
+    use super::{Cause, Core, Identity, PeerId, SendQueue, SocketType, Vec, conn};
 
     pub trait Routing {
         const SOCKET_TYPE: SocketType;
@@ -58,6 +61,12 @@ pub(crate) mod routing {
 
         /// The driver is about to act: what was held back until now goes into the queues.
         fn end_turn(&mut self, core: &mut Core);
+
+        /// What is queued for this peer will never be written, and its end is not found yet.
+        fn cut_off(&mut self, core: &mut Core, peer: PeerId);
+
+        /// Memory for a large message, of a broadcast that all have read.
+        fn lend(&mut self, octets: usize) -> Option<Vec<u8>>;
 
         /// Anything held back until the end of the turn?
         fn is_mid_turn(&self) -> bool;
@@ -208,14 +217,15 @@ impl<P: Pattern> Socket<P> {
     }
 
     /// Octets came from a peer; says how many were taken. Fewer than all means that the peer has reached its receive
-    /// mark: keep the rest, read no more, and offer the rest again when [`Action::ResumeRead`] comes.
+    /// mark, or that no messages are taken: keep the rest, read no more, and offer the rest again when [`Action::ResumeRead`] comes.
     #[must_use]
     pub fn handle_input(&mut self, now: Instant, peer: PeerId, input: &[u8]) -> usize {
         self.core.tick(now);
         let mark = self.core.options.receive_mark;
         let mut taken = 0;
         while let Some(rest) = input.get(taken..).filter(|rest| !rest.is_empty()) {
-            let Some(slot) = self.core.peers.get_mut(peer) else {
+            let Core { peers, runs, options, holding, .. } = &mut self.core;
+            let Some(slot) = peers.get_mut(peer) else {
                 return input.len();
             };
             let Some(conn) = &mut slot.conn else {
@@ -225,7 +235,12 @@ impl<P: Pattern> Socket<P> {
             if slot.connected.is_some() && slot.inbox.is_full(&mark) {
                 break;
             }
-            match conn.handle_input(now, rest, slot.inbox.credit(&mark)) {
+            if *holding && slot.connected.is_some() && conn.is_message_next(rest) {
+                self.core.hold_back(peer);
+                break;
+            }
+            let mut lend = |octets| lend(&mut self.pattern, runs, options, octets);
+            match conn.take_input(now, rest, slot.inbox.credit(&mark), &mut lend) {
                 Ok(step) => {
                     taken += step.taken;
                     if let Some(event) = step.event {
@@ -256,21 +271,36 @@ impl<P: Pattern> Socket<P> {
         if self.core.closing.is_some() {
             return;
         }
-        let Some(slot) = self.core.peers.get_mut(peer) else {
+        let Core { peers, runs, options, .. } = &mut self.core;
+        let Some(slot) = peers.get_mut(peer) else {
             return;
         };
-        let deliver_runs = self.core.options.deliver_runs;
         match event {
+            conn::Event::Run(run) if run.is_large() => {
+                slot.counts.received += 1;
+                // In memory of its own, so that a broadcast can pass it on as it is.
+                let octets = run.octets().len();
+                let mut memory = lend(&mut self.pattern, runs, options, octets).unwrap_or_default();
+                memory.extend_from_slice(run.octets());
+                let run = Run::from_wire(memory.into(), 1);
+                if !options.deliver_runs {
+                    runs.note(run.octets());
+                }
+                slot.inbox.push_run(run, octets);
+            }
             conn::Event::Run(run) => {
                 slot.counts.received += u64::from(run.messages());
-                let (run, held) = match deliver_runs {
-                    true => self.core.runs.hold(run.octets(), run.messages()),
-                    false => self.core.runs.keep(run.octets(), run.messages()),
+                let (run, held) = match options.deliver_runs {
+                    true => runs.hold(run.octets(), run.messages()),
+                    false => runs.keep(run.octets(), run.messages()),
                 };
                 slot.inbox.push_run(run, held);
             }
             conn::Event::Message(message) => {
                 slot.counts.received += 1;
+                if let (false, Some(octets)) = (options.deliver_runs, message.wire().pieces().first()) {
+                    runs.note(octets);
+                }
                 slot.inbox.push_message(message);
             }
             conn::Event::Ready(_) => {}
@@ -399,11 +429,30 @@ impl<P: Pattern> Socket<P> {
         self.core.next_event(true)
     }
 
-    /// How many octets of a peer may come before it is at its receive mark.
+    /// How many octets of a peer may come before it is at its receive mark. None if no messages are taken.
     #[cfg(feature = "net")]
     pub(crate) fn room_to_receive(&self, peer: PeerId) -> usize {
-        let mark = &self.core.options.receive_mark;
-        self.core.peers.get(peer).map_or(0, |slot| slot.inbox.credit(mark).octets)
+        let Core { peers, options, holding, .. } = &self.core;
+        peers
+            .get(peer)
+            .filter(|slot| !*holding || slot.connected.is_none())
+            .map_or(0, |slot| slot.inbox.credit(&options.receive_mark).octets)
+    }
+
+    /// Writing to a peer has failed. The end of its connection is somewhere behind what it has sent: if that is not read
+    /// now, nobody is to wait for room in its queue meanwhile.
+    #[cfg(feature = "net")]
+    pub(crate) fn handle_write_failed(&mut self, peer: PeerId) {
+        if self.core.holding {
+            self.pattern.cut_off(&mut self.core, peer);
+        }
+    }
+
+    /// How many octets a peer has still to send of a frame that has begun to come.
+    #[cfg(feature = "net")]
+    pub(crate) fn missing_octets(&self, peer: PeerId) -> usize {
+        let conn = self.core.peers.get(peer).and_then(|slot| slot.conn.as_ref());
+        conn.map_or(0, conn::Connection::missing_octets)
     }
 
     /// As [`poll_event`](Socket::poll_event), for somebody who takes no messages for now.
@@ -457,10 +506,22 @@ impl<P: Pattern> Socket<P> {
         self.core.peers.membership()
     }
 
-    /// Changes [`Options::receive_mark`] from here on. A peer that is beyond a lower mark is read until its next octets
-    /// come; one that was not read below a higher mark is read as soon as something of it is received.
-    pub fn set_receive_mark(&mut self, mark: Mark) {
-        self.core.options.receive_mark = mark;
+    /// Stops or starts to take messages, from all peers at once. While they are not taken, a peer that sends one is as if at
+    /// its receive mark: its message stays with the driver, and it is paused ([`Action::PauseRead`]). Later all these
+    /// peers are read again ([`Action::ResumeRead`]), in the same order. Handshakes and commands go on.
+    ///
+    /// For an application that cannot pass on what it receives, and has many peers: at their receive marks they would hold
+    /// much together.
+    pub fn set_receiving(&mut self, receiving: bool) {
+        match receiving || self.core.closing.is_some() {
+            true => self.core.release(),
+            false => self.core.holding = true,
+        }
+    }
+
+    /// Are messages taken?
+    pub fn is_receiving(&self) -> bool {
+        !self.core.holding
     }
 
     /// What went to all peers together and came from them, those that are gone included.
@@ -513,7 +574,7 @@ impl<'a> Peer<'a> {
         self.slot.counts()
     }
 
-    /// The octets that wait to be sent to it, as its [`Mark`] counts them.
+    /// The octets that wait to be sent to it, as its [`Mark`](crate::Mark) counts them.
     pub fn queued_octets(&self) -> u64 {
         self.slot.conn.as_ref().map_or(0, |conn| conn.queue().charged())
     }
@@ -528,10 +589,15 @@ impl<'a> Peer<'a> {
         self.slot.unfinished as u64
     }
 
-    /// The octets that wait to be received from it, as its [`Mark`] counts them.
+    /// The octets that wait to be received from it, as its [`Mark`](crate::Mark) counts them.
     pub fn unreceived_octets(&self) -> u64 {
         self.slot.inbox.octets()
     }
+}
+
+/// Memory for a large message: of one that the application or, if it is a relay, all readers of the broadcast have let go.
+fn lend<P: Pattern>(pattern: &mut P, runs: &mut Runs, options: &Options, octets: usize) -> Option<Vec<u8>> {
+    if options.deliver_runs { pattern.lend(octets) } else { runs.lend(octets) }
 }
 
 #[cfg(test)]

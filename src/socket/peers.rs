@@ -74,6 +74,8 @@ pub(crate) struct Slot {
     pub(crate) transmitting: bool,
     /// The driver was told not to read.
     pub(crate) paused: bool,
+    /// It is not read until messages are taken again.
+    pub(crate) held: bool,
     /// The driver was told to read again, and the deadlines of the connection do not know yet.
     pub(crate) resuming: bool,
     /// A message was refused for want of room, and somebody waits for it.
@@ -125,6 +127,7 @@ impl Peers {
             fair: false,
             transmitting: false,
             paused: false,
+            held: false,
             resuming: false,
             blocked: false,
             ended: false,

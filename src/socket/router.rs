@@ -232,6 +232,14 @@ impl Routing for Router {
         }
     }
 
+    fn cut_off(&mut self, core: &mut Core, peer: PeerId) {
+        discard_queue(core, peer);
+    }
+
+    fn lend(&mut self, octets: usize) -> Option<Vec<u8>> {
+        self.fanout.lend(octets)
+    }
+
     fn is_mid_turn(&self) -> bool {
         !self.fanout.is_empty()
     }

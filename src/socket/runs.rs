@@ -1,6 +1,7 @@
 //! Memory for runs on their way to the application.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 
@@ -16,6 +17,10 @@ const NEARLY_FULL_OCTETS: usize = RUN_OCTETS / 4 * 3;
 /// At most so many of these blocks are there to be used again: enough for a turn of nearly full ones.
 const KEPT_BLOCKS: usize = 80;
 
+/// So much memory of large messages may be kept to be used again, and of so many messages.
+const SPARE_OCTETS: usize = 4 << 20;
+const SPARE_MESSAGES: usize = 64;
+
 /// Blocks that are used again as soon as nobody holds a run in them. So an application that lets go in each turn of what
 /// came in it costs no allocation; the system's allocator gives the memory of a turn back and gets it anew, at the cost of
 /// a page fault for every 4 KiB.
@@ -26,15 +31,63 @@ pub(crate) struct Runs {
     /// One block for each run that may be kept, so that who keeps a message keeps no other run. The one that was used
     /// longest ago is in front.
     blocks: VecDeque<BytesMut>,
+    spare: Spare,
+}
+
+/// The memory of large messages, to be used again for those of the same size when nobody holds them any more. It is in the
+/// order in which they came.
+#[derive(Debug, Default)]
+struct Spare {
+    messages: VecDeque<Bytes>,
+    octets: usize,
+}
+
+impl Spare {
+    fn note(&mut self, octets: &Bytes) {
+        if !(RUN_OCTETS..=SPARE_OCTETS / 2).contains(&octets.len()) {
+            return;
+        }
+        self.octets += octets.len();
+        self.messages.push_back(octets.clone());
+        while self.octets > SPARE_OCTETS || self.messages.len() > SPARE_MESSAGES {
+            self.octets -= self.messages.pop_front().map_or(0, |oldest| oldest.len());
+        }
+    }
+
+    fn lend(&mut self, octets: usize) -> Option<Vec<u8>> {
+        let place = self.messages.iter().position(|message| fits(message.len(), octets) && message.is_unique())?;
+        let message = self.messages.remove(place)?;
+        self.octets -= message.len();
+        emptied(message, octets)
+    }
+}
+
+/// Does memory of so many octets do for a message of `needed`? It is counted by the octets of the message.
+pub(crate) fn fits(octets: usize, needed: usize) -> bool {
+    (needed..=needed + needed / 8).contains(&octets)
+}
+
+/// The memory of octets that nobody else holds. It may be larger than they are, and then do for `needed` no more.
+pub(crate) fn emptied(octets: Bytes, needed: usize) -> Option<Vec<u8>> {
+    let mut memory = Vec::from(octets);
+    memory.clear();
+    fits(memory.capacity(), needed).then_some(memory)
 }
 
 impl Runs {
+    /// Memory for a large message, if some is to be used again.
+    pub(crate) fn lend(&mut self, octets: usize) -> Option<Vec<u8>> {
+        self.spare.lend(octets)
+    }
+
+    /// A large message is on its way to the application: its memory is to be used again when it is gone.
+    pub(crate) fn note(&mut self, octets: &Bytes) {
+        self.spare.note(octets);
+    }
+
     /// A copy of whole messages that came in one piece, and how much it counts. It keeps the block it lies in, so it is
-    /// not for keeping. A large message has memory of its own, so that a broadcast can pass it on as it is.
+    /// not for keeping.
     pub(crate) fn hold(&mut self, octets: &[u8], messages: u32) -> (Run, usize) {
-        if octets.len() >= RUN_OCTETS && messages == 1 {
-            return own(octets, messages);
-        }
         let starts_anew = self.free.capacity() < BLOCK_OCTETS && self.free.try_reclaim(BLOCK_OCTETS);
         if !starts_anew && self.free.capacity() < octets.len() {
             self.free = BytesMut::with_capacity(octets.len().max(BLOCK_OCTETS));
@@ -163,10 +216,48 @@ mod tests {
     }
 
     #[test]
-    fn a_large_message_has_memory_of_its_own() {
+    fn the_memory_of_a_large_message_is_lent_when_nobody_holds_it() {
         let mut runs = Runs::default();
-        assert!(runs.hold(&[0; RUN_OCTETS], 1).0.octets().is_unique());
-        let _kept = runs.hold(b"\x00\x01a", 1);
-        assert!(!runs.hold(&[0; RUN_OCTETS], 2).0.octets().is_unique());
+        let message = Bytes::from(alloc::vec![7; 100_000]);
+        let place = message.as_ptr();
+        runs.note(&message);
+        assert_eq!(runs.lend(100_000), None, "somebody holds it");
+        let rest = message.slice(10..);
+        drop(message);
+        assert_eq!(runs.lend(100_000), None, "somebody holds a part of it");
+        drop(rest);
+        assert_eq!((runs.lend(100_001), runs.lend(80_000)), (None, None), "it does not fit");
+        let lent = runs.lend(95_000).unwrap();
+        assert_eq!((lent.as_ptr(), lent.len()), (place, 0));
+        assert_eq!(runs.lend(95_000), None, "it is lent");
+    }
+
+    #[test]
+    fn memory_that_is_lent_again_and_again_is_never_much_larger_than_what_it_is_lent_for() {
+        let mut runs = Runs::default();
+        let mut octets = 1 << 20;
+        let mut lent = 0;
+        while octets >= RUN_OCTETS {
+            let memory = runs.lend(octets);
+            lent += usize::from(memory.is_some());
+            let mut memory = memory.unwrap_or_else(|| Vec::with_capacity(octets));
+            assert!(memory.capacity() <= octets + octets / 8, "{} for {octets}", memory.capacity());
+            memory.resize(octets, 0);
+            runs.note(&Bytes::from(memory));
+            octets = octets / 25 * 24;
+        }
+        assert!(lent > 10, "{lent}");
+    }
+
+    #[test]
+    fn what_is_kept_of_large_messages_is_bounded() {
+        let mut runs = Runs::default();
+        for octets in [SPARE_OCTETS / 4, RUN_OCTETS, SPARE_OCTETS / 2 + 1, RUN_OCTETS - 1] {
+            (0..2 * SPARE_MESSAGES).for_each(|_| runs.note(&Bytes::from(alloc::vec![0; octets])));
+            let kept: usize = runs.spare.messages.iter().map(Bytes::len).sum();
+            assert_eq!(runs.spare.octets, kept);
+            assert!(kept <= SPARE_OCTETS && runs.spare.messages.len() <= SPARE_MESSAGES, "{kept}");
+        }
+        assert!(runs.spare.messages.iter().all(|message| message.len() == RUN_OCTETS));
     }
 }

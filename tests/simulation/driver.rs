@@ -169,7 +169,8 @@ impl<P: Pattern> Driver<P> {
                 assert_eq!(left, 0, "{peer:?} has output, and nobody was told to write it");
             }
             let waits = self.socket.peer(*peer).is_some_and(|peer| peer.unreceived() > 0);
-            assert!(!transport.paused || waits, "{peer:?} is not read, and nothing of it waits to be received");
+            let reason = waits || !self.socket.is_receiving();
+            assert!(!transport.paused || reason, "{peer:?} is not read, and nothing of it waits to be received");
             match (tap.ready, self.ping_every) {
                 (None, _) => assert!(due_by(tap.since + self.handshake), "no deadline for the handshake of {peer:?}"),
                 (Some(_), Some(interval)) if tap.pings > 0 => {

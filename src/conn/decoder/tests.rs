@@ -21,7 +21,7 @@ fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits) -> Re
     for piece in pieces {
         let mut rest = piece;
         while !rest.is_empty() {
-            let (taken, item) = decoder.decode(rest, Expect::Traffic, limits, Credit::UNLIMITED)?;
+            let (taken, item) = decoder.decode(rest, Expect::Traffic, limits, Credit::UNLIMITED, &mut |_| None)?;
             assert!(taken > 0 || item.is_some(), "it goes on");
             rest = &rest[taken..];
             match item {
@@ -77,7 +77,8 @@ fn one_octet_at_a_time_gives_the_same_items() {
 fn whole_messages_are_one_slice_of_the_input() {
     let octets = [frame(FrameKind::Last, b"1"), frame(FrameKind::More, b"2"), frame(FrameKind::Last, b"3")].concat();
     let mut decoder = Decoder::default();
-    let (taken, item) = decoder.decode(&octets, Expect::Traffic, &Limits::default(), Credit::UNLIMITED).unwrap();
+    let (taken, item) =
+        decoder.decode(&octets, Expect::Traffic, &Limits::default(), Credit::UNLIMITED, &mut |_| None).unwrap();
     assert_eq!(taken, octets.len());
     let Some(Item::Run { octets: run, messages: 2 }) = item else { panic!("{item:?}") };
     assert_eq!(run.as_ptr(), octets.as_ptr());
@@ -89,7 +90,7 @@ fn a_run_ends_before_it_is_too_large_and_at_the_credit() {
     let octets = frame(FrameKind::Last, &[7; 98]).repeat(1_000);
     let taken = |credit| {
         let mut decoder = Decoder::default();
-        decoder.decode(&octets, Expect::Traffic, &Limits::default(), credit).unwrap().0
+        decoder.decode(&octets, Expect::Traffic, &Limits::default(), credit, &mut |_| None).unwrap().0
     };
     assert_eq!(taken(Credit::UNLIMITED), RUN_OCTETS / 100 * 100);
     assert_eq!(taken(Credit { messages: 3, octets: usize::MAX }), 300);
@@ -102,7 +103,7 @@ fn a_run_of_messages_that_are_not_small_reaches_the_credit_and_does_not_pass_it(
     let octets = frame(FrameKind::Last, &[7; 991]).repeat(10);
     let taken = |octets_of_credit| {
         let credit = Credit { messages: u32::MAX, octets: octets_of_credit };
-        Decoder::default().decode(&octets, Expect::Traffic, &Limits::default(), credit).unwrap().0
+        Decoder::default().decode(&octets, Expect::Traffic, &Limits::default(), credit, &mut |_| None).unwrap().0
     };
     assert_eq!([2_999, 3_000, 3_001].map(taken), [2_000, 3_000, 3_000]);
 }
@@ -125,7 +126,7 @@ fn small_messages_are_taken_as_all_others_are() {
         for end in 0..=octets.len() {
             let decode = |limits: &Limits, credit: Credit| {
                 let mut decoder = Decoder::default();
-                let decoded = decoder.decode(&octets[..end], Expect::Traffic, limits, credit);
+                let decoded = decoder.decode(&octets[..end], Expect::Traffic, limits, credit, &mut |_| None);
                 alloc::format!("{decoded:?} {decoder:?}")
             };
             for (message_frames, credit) in [
@@ -147,7 +148,8 @@ fn small_messages_are_taken_as_all_others_are() {
 fn a_message_that_is_larger_than_a_run_is_one() {
     let octets = frame(FrameKind::Last, &alloc::vec![7; 3 * RUN_OCTETS]);
     let mut decoder = Decoder::default();
-    let (taken, item) = decoder.decode(&octets, Expect::Traffic, &Limits::default(), Credit::UNLIMITED).unwrap();
+    let (taken, item) =
+        decoder.decode(&octets, Expect::Traffic, &Limits::default(), Credit::UNLIMITED, &mut |_| None).unwrap();
     assert_eq!(taken, octets.len());
     assert!(matches!(item, Some(Item::Run { messages: 1, .. })));
 }
@@ -157,9 +159,10 @@ fn messages_before_a_fault_come_out_first() {
     let octets = [frame(FrameKind::Last, b"good"), alloc::vec![0x80, 0]].concat();
     let mut decoder = Decoder::default();
     let limits = Limits::default();
-    let (taken, item) = decoder.decode(&octets, Expect::Traffic, &limits, Credit::UNLIMITED).unwrap();
+    let (taken, item) = decoder.decode(&octets, Expect::Traffic, &limits, Credit::UNLIMITED, &mut |_| None).unwrap();
     assert!(matches!(item, Some(Item::Run { messages: 1, .. })));
-    let error = decoder.decode(&octets[taken..], Expect::Traffic, &limits, Credit::UNLIMITED).unwrap_err();
+    let error =
+        decoder.decode(&octets[taken..], Expect::Traffic, &limits, Credit::UNLIMITED, &mut |_| None).unwrap_err();
     assert!(matches!(error, Error::Malformed(_)));
 }
 
@@ -202,7 +205,7 @@ fn a_size_is_judged_before_its_octets_come_and_nothing_is_reserved_for_it() {
     }
     let mut decoder = Decoder::default();
     let header = FrameHeader { kind: FrameKind::Last, size: 60 << 20 }.encode();
-    let _ = decoder.decode(&header, Expect::Traffic, &Limits::default(), Credit::UNLIMITED).unwrap();
+    let _ = decoder.decode(&header, Expect::Traffic, &Limits::default(), Credit::UNLIMITED, &mut |_| None).unwrap();
     assert!(decoder.partial.capacity() <= 1_024, "{}", decoder.partial.capacity());
 }
 
@@ -210,7 +213,13 @@ fn a_size_is_judged_before_its_octets_come_and_nothing_is_reserved_for_it() {
 fn a_message_before_the_handshake_is_over_is_refused_by_its_flags() {
     let mut decoder = Decoder::default();
     let error = decoder
-        .decode(&frame(FrameKind::Last, b"early"), Expect::Handshake, &Limits::default(), Credit::UNLIMITED)
+        .decode(
+            &frame(FrameKind::Last, b"early"),
+            Expect::Handshake,
+            &Limits::default(),
+            Credit::UNLIMITED,
+            &mut |_| None,
+        )
         .unwrap_err();
     assert_eq!(error, Violation::MessageBeforeReady.into());
 }
@@ -222,7 +231,7 @@ fn a_gathered_message_takes_exactly_its_size() {
     let mut message = None;
     for piece in octets.chunks(1_460) {
         if let (_, Some(Item::Message(whole))) =
-            decoder.decode(piece, Expect::Traffic, &Limits::default(), Credit::UNLIMITED).unwrap()
+            decoder.decode(piece, Expect::Traffic, &Limits::default(), Credit::UNLIMITED, &mut |_| None).unwrap()
         {
             message = Some(whole);
         }
@@ -241,7 +250,7 @@ fn many_small_frames_do_not_move_the_message_each_time() {
     let mut moves = 0;
     for _ in 0..8_000 {
         let before = decoder.partial.capacity();
-        let (taken, item) = decoder.decode(&more, Expect::Traffic, &limits, Credit::UNLIMITED).unwrap();
+        let (taken, item) = decoder.decode(&more, Expect::Traffic, &limits, Credit::UNLIMITED, &mut |_| None).unwrap();
         assert!(taken == more.len() && item.is_none());
         moves += usize::from(decoder.partial.capacity() != before);
         assert!(decoder.partial.capacity() <= 2 * decoder.partial.len() + FIRST_RESERVE);
@@ -257,7 +266,8 @@ fn a_message_of_many_frames_keeps_no_memory_that_it_does_not_need() {
     for piece in octets.chunks(1_460) {
         let mut rest = piece;
         while !rest.is_empty() {
-            let (taken, item) = decoder.decode(rest, Expect::Traffic, &Limits::default(), Credit::UNLIMITED).unwrap();
+            let (taken, item) =
+                decoder.decode(rest, Expect::Traffic, &Limits::default(), Credit::UNLIMITED, &mut |_| None).unwrap();
             rest = &rest[taken..];
             if let Some(Item::Message(whole)) = item {
                 message = Some(whole);
@@ -287,7 +297,7 @@ proptest! {
             let mut input = &rest[..piece.min(rest.len())];
             rest = &rest[input.len()..];
             while !input.is_empty() {
-                let Ok((taken, _)) = decoder.decode(input, Expect::Traffic, &limits, Credit::UNLIMITED) else {
+                let Ok((taken, _)) = decoder.decode(input, Expect::Traffic, &limits, Credit::UNLIMITED, &mut |_| None) else {
                     return Ok(());
                 };
                 prop_assert!(decoder.held() <= 2 * (1_000 + 300) + FIRST_RESERVE, "{} octets", decoder.held());
@@ -298,4 +308,34 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_large_message_is_gathered_in_memory_that_is_lent() {
+    let mut asked = Vec::new();
+    let octets = [frame(FrameKind::More, b""), frame(FrameKind::Last, &[7; 50_000])].concat();
+    let memory = Vec::with_capacity(octets.len());
+    let place = memory.as_ptr();
+    let mut memory = Some(memory);
+    let mut decoder = Decoder::default();
+    let mut said = None;
+    for piece in octets.chunks(20_000) {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            let mut lend = |octets| {
+                asked.push(octets);
+                memory.take()
+            };
+            let limits = Limits::default();
+            let (taken, item) = decoder.decode(rest, Expect::Traffic, &limits, Credit::UNLIMITED, &mut lend).unwrap();
+            rest = &rest[taken..];
+            if let Some(Item::Message(message)) = item {
+                said = Some(message);
+            }
+        }
+    }
+    let said = said.expect("the message is whole");
+    assert_eq!(said.frame(1), Some(&[7; 50_000][..]));
+    assert_eq!(said.wire().pieces()[0].as_ptr(), place);
+    assert_eq!(asked, [octets.len()]);
 }

@@ -10,6 +10,12 @@ use crate::net::stream::{MIN_READ, Phase, Received};
 use crate::net::wake;
 use crate::socket::{Closed, DialError, Pattern};
 
+/// Read of a peer from whom no message is taken: enough for a PING, and little to be kept back if it is a message.
+const COMMAND_OCTETS: usize = 512;
+
+/// A message of which no more than this is missing is read to its end in the same visit.
+const FINISH_OCTETS: usize = 64 * 1024;
+
 impl<P: Pattern> Engine<P> {
     /// Does one turn of input: takes the events whose token is ours, reads each peer that has something once, up to
     /// the turn's budget, accepts, and lets timers fire.
@@ -71,7 +77,7 @@ impl<P: Pattern> Engine<P> {
     }
 
     /// Does what one source has to do, and returns how many octets were read.
-    fn visit(&mut self, key: usize) -> usize {
+    pub(super) fn visit(&mut self, key: usize) -> usize {
         match self.sources.get_mut(key) {
             Some(Source::Listener(listener)) => {
                 listener.queued = false;
@@ -132,8 +138,31 @@ impl<P: Pattern> Engine<P> {
             return taken;
         }
         // No more than there is room for, and a little: what the socket does not take is kept until it does.
-        let room = self.socket.room_to_receive(peer).saturating_add(MIN_READ);
+        let room = match self.socket.room_to_receive(peer) {
+            0 => COMMAND_OCTETS,
+            room => room.saturating_add(MIN_READ),
+        };
         let size = open.appetite.min(self.share).min(room).min(self.scratch.len());
+        let octets = self.read_once(key, size);
+        // A message that is not whole takes memory until the next turn.
+        let missing = self.socket.missing_octets(peer);
+        if octets == size && (1..=FINISH_OCTETS).contains(&missing) {
+            return octets + self.read_once(key, missing);
+        }
+        octets
+    }
+
+    /// Reads up to `size` octets of a peer and hands them in.
+    fn read_once(&mut self, key: usize, size: usize) -> usize {
+        let Some(stream) = self.sources.stream_mut(key) else {
+            return 0;
+        };
+        let Phase::Open(open) = &mut stream.phase else {
+            return 0;
+        };
+        if open.paused {
+            return 0;
+        }
         let octets = match stream.transport.read(self.scratch.get_mut(..size).unwrap_or_default()) {
             Received::Nothing => return 0,
             Received::Octets(octets) => octets,
@@ -145,7 +174,7 @@ impl<P: Pattern> Engine<P> {
             }
         };
         let input = self.scratch.get(..octets).unwrap_or_default();
-        let taken = self.socket.handle_input(self.now, peer, input);
+        let taken = self.socket.handle_input(self.now, open.peer, input);
         let rest = input.get(taken..).unwrap_or_default();
         if !rest.is_empty() {
             open.rest = Bytes::copy_from_slice(rest);

@@ -182,6 +182,7 @@ impl<P: Pattern> Engine<P> {
                     open.write_failed = Some(closed);
                     // The end is somewhere behind what the peer sent, and its edge may have come already.
                     stream.transport.readable = true;
+                    self.socket.handle_write_failed(open.peer);
                     self.requeue(key);
                     break;
                 }

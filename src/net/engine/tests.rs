@@ -201,6 +201,39 @@ fn little_more_than_the_receive_mark_is_read_of_a_peer_whatever_it_sent_before()
 }
 
 #[test]
+fn a_message_that_is_nearly_whole_is_read_to_its_end_in_the_same_visit() {
+    let mut rig = Rig::new();
+    let (listener, address) = listener();
+    let peer = rig.peer();
+    rig.engine.dial_next(peer, vec![address].into_iter(), None);
+    rig.until_open(peer);
+    let (mut other, _) = listener.accept().unwrap();
+    let greeting = Greeting { version: Version::V3_1, mechanism: MechanismName::NULL, as_server: false };
+    let mut octets = greeting.encode().to_vec();
+    encode::ready(&mut octets, SocketType::Router, None);
+    other.write_all(&octets).unwrap();
+    while !matches!(rig.engine.poll_event(), Some(Event::Connected { .. })) {
+        rig.turn();
+    }
+    let Some(Carrier::Stream(key)) = rig.engine.carrier(peer) else { panic!("no stream") };
+    let mut whole = Vec::new();
+    encode::frame(&mut whole, FrameKind::Last, &[7; 4 * MIN_READ]);
+    for _ in 0..3 {
+        other.write_all(&whole).unwrap();
+        let deadline = std::time::Instant::now() + PATIENCE;
+        let stream = rig.engine.sources.stream_mut(key).unwrap();
+        while stream.transport.io.peek(&mut vec![0; whole.len()]).unwrap_or(0) < whole.len() {
+            assert!(std::time::Instant::now() < deadline, "it does not come");
+        }
+        let Phase::Open(open) = &mut stream.phase else { panic!("not open") };
+        open.appetite = MIN_READ;
+        stream.transport.readable = true;
+        assert_eq!(rig.engine.visit(key), whole.len());
+        assert!(matches!(rig.engine.poll_event(), Some(Event::Message { .. })));
+    }
+}
+
+#[test]
 fn a_stale_id_does_not_reach_the_stream_of_the_next_peer() {
     let mut rig = Rig::new();
     let (_listener, address) = listener();

@@ -1,6 +1,6 @@
 //! The desk between the program's threads and the I/O thread: each side leaves batches for the other.
 //!
-//! Two trays, each behind its own lock, which is held for moments only. The other side is woken when a tray that was
+//! Two trays, each behind its own lock, which is held for moments only; and behind a third what receivers have taken over. The other side is woken when a tray that was
 //! empty is not any more, and only if somebody waits for it.
 
 use std::boxed::Box;

@@ -237,3 +237,19 @@ fn a_large_block_is_not_used_again_as_a_small_one() {
     turn(&mut fanout, &run(&[b"small"]), &mut SendQueue::new(UNLIMITED));
     assert!(fanout.stage.capacity() <= PART_OCTETS, "{}", fanout.stage.capacity());
 }
+
+#[test]
+fn memory_of_a_large_message_is_lent_when_all_have_read_it() {
+    let mut fanout = Fanout::default();
+    let mut reader = SendQueue::new(UNLIMITED);
+    turn(&mut fanout, &large(1, 100_000), &mut reader);
+    let mut slices = [&[][..]; 1];
+    assert_eq!(reader.gather(&mut slices), 1);
+    let (place, octets) = (slices[0].as_ptr(), slices[0].len());
+    assert_eq!(fanout.lend(octets), None, "it is not read");
+    reader.sent(octets);
+    let lent = fanout.lend(octets).expect("it is read");
+    assert_eq!((lent.as_ptr(), lent.len()), (place, 0));
+    assert_eq!(fanout.blocks.octets, 0);
+    assert_eq!(fanout.lend(octets), None);
+}

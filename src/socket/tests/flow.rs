@@ -332,3 +332,126 @@ fn what_waits_to_be_received_counts_its_octets_and_64_more_for_each_run_or_messa
         assert_eq!(received, expected);
     }
 }
+
+#[test]
+fn while_no_messages_are_taken_they_stay_with_the_driver_and_then_come_in_order() {
+    let mut rig = Rig::router(Options::new());
+    let [a, b, c] = ["a", "b", "c"].map(|identity| rig.client(identity));
+    rig.events();
+    rig.socket.set_receiving(false);
+    for (peer, text) in [(b, "b1"), (a, "a1"), (b, "b2")] {
+        rig.offer(peer, &wire(text));
+    }
+    assert_eq!(rig.told(), ["pause 1", "pause 0"]);
+    assert_eq!(rig.events(), [""; 0]);
+    rig.socket.set_receiving(true);
+    assert_eq!(rig.told(), ["resume 1", "resume 0"]);
+    rig.offer(c, &wire("c1"));
+    assert_eq!(rig.events(), [r#"1 says ["b1"]"#, r#"0 says ["a1"]"#, r#"2 says ["c1"]"#, r#"1 says ["b2"]"#]);
+}
+
+#[test]
+fn while_no_messages_are_taken_commands_and_handshakes_go_on() {
+    let mut rig = Rig::router(Options::new());
+    let peer = rig.client("a");
+    rig.events();
+    rig.socket.set_receiving(false);
+    // A PING in two pieces, and one more with a message behind it.
+    let ping = [&[4, 9][..], b"\x04PING\0\x0ahi"].concat();
+    rig.feed(peer, &ping[..5]);
+    rig.feed(peer, &ping[5..]);
+    let pong = [&[4, 7][..], b"\x04PONGhi"].concat();
+    assert_eq!(rig.written(peer), pong);
+    rig.offer(peer, &[&ping[..], &wire("x")].concat());
+    assert_eq!(rig.written(peer), pong);
+    assert_eq!(rig.told(), ["pause 0"]);
+    rig.client("b");
+    assert_eq!(rig.events(), ["1 connected"]);
+    rig.socket.set_receiving(true);
+    rig.turn();
+    assert_eq!(rig.events(), [r#"0 says ["x"]"#]);
+}
+
+#[test]
+fn a_peer_that_is_full_when_no_more_messages_are_taken_is_read_again_in_the_end() {
+    let mut rig = Rig::router(Options::new().receive_mark(Mark { messages: Some(2), octets: None }));
+    let [a, gone] = ["a", "gone"].map(|identity| rig.client(identity));
+    rig.events();
+    rig.offer(a, &wire("x").repeat(3));
+    rig.socket.set_receiving(false);
+    rig.offer(gone, &wire("y"));
+    assert_eq!(rig.told(), ["pause 0", "pause 1"]);
+    rig.socket.handle_closed(rig.now, gone, Closed::Eof);
+    assert_eq!(rig.events().len(), 3);
+    // There is room, and so it is heard what comes: again a message.
+    assert_eq!(rig.told(), ["resume 0", "pause 0"]);
+    rig.socket.set_receiving(true);
+    assert_eq!(rig.told(), ["resume 0"]);
+    assert_eq!(rig.events(), [r#"0 says ["x"]"#]);
+}
+
+#[test]
+fn while_no_messages_are_taken_a_command_between_two_frames_is_heard() {
+    let mut rig = Rig::router(Options::new());
+    let peer = rig.client("a");
+    rig.events();
+    rig.feed(peer, &[1, 1, b'm']);
+    rig.socket.set_receiving(false);
+    let ping = [&[4, 9][..], b"\x04PING\0\x0ahi"].concat();
+    rig.offer(peer, &ping[..5]);
+    rig.offer(peer, &[&ping[5..], &wire("x")].concat());
+    assert_eq!(rig.written(peer), [&[4, 7][..], b"\x04PONGhi"].concat());
+    assert_eq!(rig.told(), ["pause 0"]);
+    rig.socket.set_receiving(true);
+    rig.turn();
+    assert_eq!(rig.events(), [r#"0 says ["m", "x"]"#]);
+}
+
+#[test]
+fn a_close_ends_the_time_in_which_no_messages_are_taken() {
+    let mut rig = Rig::router(Options::new());
+    let peer = rig.client("a");
+    rig.events();
+    rig.limit(peer, 0);
+    rig.send(peer, "to be sent").unwrap();
+    rig.socket.set_receiving(false);
+    rig.offer(peer, &wire("x"));
+    rig.socket.close(rig.now, None);
+    assert!(rig.told().contains(&"resume 0".into()));
+    rig.socket.set_receiving(false);
+    rig.feed(peer, &wire("y"));
+    rig.socket.handle_closed(rig.now, peer, Closed::Eof);
+    assert!(rig.events().last().unwrap().starts_with("closed, 1 unsent"));
+}
+
+#[test]
+fn peers_that_come_and_go_while_no_messages_are_taken_leave_nothing_behind() {
+    let mut rig = Rig::router(Options::new());
+    rig.socket.set_receiving(false);
+    for _ in 0..1_000 {
+        let peer = rig.client("a");
+        rig.offer(peer, &wire("x"));
+        rig.socket.handle_closed(rig.now, peer, Closed::Eof);
+        rig.told();
+        rig.events();
+    }
+    let (kept, _) = rig.socket.core.leftovers();
+    assert!(kept.iter().all(|kept| *kept < 100), "{kept:?}");
+}
+
+#[test]
+#[cfg(feature = "net")]
+fn nobody_waits_for_room_at_a_peer_that_cannot_be_written_to_and_is_not_read() {
+    let mark = Mark { messages: Some(2), octets: None };
+    let mut rig = Rig::router(Options::new().send_mark(mark));
+    let peer = rig.client("a");
+    rig.limit(peer, 0);
+    (0..2).for_each(|_| rig.send(peer, "x").unwrap());
+    rig.told();
+    rig.socket.set_receiving(false);
+    rig.offer(peer, &wire("y"));
+    assert_eq!(rig.socket.core.full.len(), 1);
+    rig.socket.handle_write_failed(peer);
+    assert_eq!(rig.socket.core.full.len(), 0);
+    assert_eq!(rig.socket.peer(peer).unwrap().counts().dropped, 2);
+}

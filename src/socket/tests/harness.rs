@@ -22,6 +22,10 @@ pub(crate) struct Rig<P> {
     room: BTreeMap<PeerId, usize>,
     /// Those that had no room when there was something to write.
     unwritable: BTreeSet<PeerId>,
+    /// What was offered and not taken.
+    kept: BTreeMap<PeerId, Vec<u8>>,
+    /// Something that was offered was taken.
+    pub(crate) came: bool,
     /// What the driver was told to do, but for Transmit.
     pub(crate) told: Vec<String>,
 }
@@ -54,6 +58,8 @@ impl<P: Pattern> Rig<P> {
             written: BTreeMap::new(),
             room: BTreeMap::new(),
             unwritable: BTreeSet::new(),
+            kept: BTreeMap::new(),
+            came: false,
             told: Vec::new(),
         }
     }
@@ -99,6 +105,17 @@ impl<P: Pattern> Rig<P> {
         assert_eq!(self.socket.handle_input(self.now, peer, octets), octets.len());
     }
 
+    /// Octets come from a peer; what is not taken is offered again when the peer is to be read again.
+    pub(crate) fn offer(&mut self, peer: PeerId, octets: &[u8]) {
+        let mut kept = self.kept.remove(&peer).unwrap_or_default();
+        kept.extend_from_slice(octets);
+        let taken = self.socket.handle_input(self.now, peer, &kept);
+        self.came |= taken > 0;
+        if taken < kept.len() {
+            self.kept.insert(peer, kept.split_off(taken));
+        }
+    }
+
     /// The transport of a peer takes so many octets more and then no others, whatever it took before.
     pub(crate) fn limit(&mut self, peer: PeerId, octets: usize) {
         self.room.insert(peer, octets);
@@ -117,7 +134,10 @@ impl<P: Pattern> Rig<P> {
                 }
                 Action::Dial { peer, .. } => format!("dial {}", peer.index()),
                 Action::PauseRead { peer } => format!("pause {}", peer.index()),
-                Action::ResumeRead { peer } => format!("resume {}", peer.index()),
+                Action::ResumeRead { peer } => {
+                    self.offer(peer, &[]);
+                    format!("resume {}", peer.index())
+                }
                 Action::StopAccept => "stop".to_string(),
                 Action::StartAccept => "start".to_string(),
                 Action::Close { peer, last } => {
