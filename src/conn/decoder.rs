@@ -284,10 +284,10 @@ impl Decoder {
         flags.is_none_or(|flags| flags & COMMAND == 0)
     }
 
-    /// How many octets are missing of the frame that has begun. None before its header is whole.
+    /// How many octets are missing of a frame that has begun, if with them there is a large message.
     #[cfg(feature = "net")]
-    pub(crate) fn missing(&self) -> usize {
-        self.missing
+    pub(crate) fn missing_of_large(&self) -> usize {
+        if self.partial.len() + self.missing < RUN_OCTETS { 0 } else { self.missing }
     }
 
     /// The memory of what is not whole, in octets.

@@ -417,10 +417,10 @@ impl Connection {
         self.decoder.is_message_next(input)
     }
 
-    /// How many octets are missing of a frame that has begun.
+    /// How many octets are missing of a frame that has begun, if with them there is a large message.
     #[cfg(feature = "net")]
-    pub(crate) fn missing_octets(&self) -> usize {
-        self.decoder.missing()
+    pub(crate) fn missing_of_large(&self) -> usize {
+        self.decoder.missing_of_large()
     }
 
     pub(crate) fn queue(&self) -> &SendQueue {

@@ -448,11 +448,11 @@ impl<P: Pattern> Socket<P> {
         }
     }
 
-    /// How many octets a peer has still to send of a frame that has begun to come.
+    /// How many octets a peer has still to send of a frame that has begun, if with them there is a large message.
     #[cfg(feature = "net")]
-    pub(crate) fn missing_octets(&self, peer: PeerId) -> usize {
+    pub(crate) fn missing_of_large(&self, peer: PeerId) -> usize {
         let conn = self.core.peers.get(peer).and_then(|slot| slot.conn.as_ref());
-        conn.map_or(0, conn::Connection::missing_octets)
+        conn.map_or(0, conn::Connection::missing_of_large)
     }
 
     /// As [`poll_event`](Socket::poll_event), for somebody who takes no messages for now.

@@ -339,3 +339,19 @@ fn a_large_message_is_gathered_in_memory_that_is_lent() {
     assert_eq!(said.wire().pieces()[0].as_ptr(), place);
     assert_eq!(asked, [octets.len()]);
 }
+
+#[test]
+#[cfg(feature = "net")]
+fn it_says_what_is_missing_of_a_large_message_and_of_no_other() {
+    for (body, expected) in [(100, 0), (RUN_OCTETS - 10, 0), (50_000, 49_991)] {
+        let octets = frame(FrameKind::Last, &[7].repeat(body));
+        let mut decoder = Decoder::default();
+        let mut decode = |octets: &[u8]| {
+            let limits = Limits::default();
+            decoder.decode(octets, Expect::Traffic, &limits, Credit::UNLIMITED, &mut |_| None).unwrap();
+            decoder.missing_of_large()
+        };
+        assert_eq!(decode(&octets[..18]), expected, "{body}");
+        assert_eq!(decode(&octets[18..]), 0, "{body}");
+    }
+}

@@ -13,7 +13,7 @@ use crate::socket::{Closed, DialError, Pattern};
 /// Read of a peer from whom no message is taken: enough for a PING, and little to be kept back if it is a message.
 const COMMAND_OCTETS: usize = 512;
 
-/// A message of which no more than this is missing is read to its end in the same visit.
+/// A large message of which no more than this is missing is read to its end in the same visit.
 const FINISH_OCTETS: usize = 64 * 1024;
 
 impl<P: Pattern> Engine<P> {
@@ -144,8 +144,8 @@ impl<P: Pattern> Engine<P> {
         };
         let size = open.appetite.min(self.share).min(room).min(self.scratch.len());
         let octets = self.read_once(key, size);
-        // A message that is not whole takes memory until the next turn.
-        let missing = self.socket.missing_octets(peer);
+        // A large message that is not whole takes memory until the next turn.
+        let missing = self.socket.missing_of_large(peer);
         if octets == size && (1..=FINISH_OCTETS).contains(&missing) {
             return octets + self.read_once(key, missing);
         }
