@@ -217,7 +217,8 @@ impl<P: Pattern> Socket<P> {
     }
 
     /// Octets came from a peer; says how many were taken. Fewer than all means that the peer has reached its receive
-    /// mark, or that no messages are taken: keep the rest, read no more, and offer the rest again when [`Action::ResumeRead`] comes.
+    /// mark, or that no messages are taken: keep the rest, read no more, and offer the rest again when
+    /// [`Action::ResumeRead`] comes.
     #[must_use]
     pub fn handle_input(&mut self, now: Instant, peer: PeerId, input: &[u8]) -> usize {
         self.core.tick(now);
