@@ -334,6 +334,15 @@ fn a_large_message_is_gathered_in_memory_that_is_lent() {
             }
         }
     }
+    // What is only announced takes no memory.
+    let mut lend = |_| panic!("it is too early");
+    let limits = Limits::default();
+    let mut rest = &octets[..6_000];
+    while !rest.is_empty() {
+        let decoded = decoder.decode(rest, Expect::Traffic, &limits, Credit::UNLIMITED, &mut lend);
+        rest = &rest[decoded.unwrap().0..];
+    }
+    assert!(decoder.held() < 2 * 6_000);
     let said = said.expect("the message is whole");
     assert_eq!(said.frame(1), Some(&[7; 50_000][..]));
     assert_eq!(said.wire().pieces()[0].as_ptr(), place);
