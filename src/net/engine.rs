@@ -58,8 +58,8 @@ const MAX_CLOSING: usize = 1_024;
 ///
 /// # Guarantees
 ///
-/// - Work per turn is bounded: each peer is read once, or twice to finish a message, all of them together up to
-///   [`TcpOptions::turn_octets`], and each is written about 1 MiB. What is left over makes the timeout zero.
+/// - Work per turn is bounded: each peer is read once, or twice to finish a large message, all of them
+///   together up to [`TcpOptions::turn_octets`], and each is written about 1 MiB. What is left over makes the timeout zero.
 /// - A peer that floods, or that does not read, delays no other.
 /// - What a peer sent before its connection ended is delivered before its end is.
 /// - A connection that we end lingers for a second or two at most, so that our last words arrive, and no more than 1,024 do

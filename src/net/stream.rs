@@ -146,6 +146,14 @@ impl Stream {
         Self { transport, phase, queued: false, write_queued: false, deadline: None }
     }
 
+    /// The transport and the peer's side of it, if that is to be read.
+    pub(super) fn reading(&mut self) -> Option<(&mut Transport, &mut Open)> {
+        match &mut self.phase {
+            Phase::Open(open) if !open.paused => Some((&mut self.transport, open)),
+            _ => None,
+        }
+    }
+
     /// Returns whether a visit would find something to do without an event.
     pub(super) fn has_input(&self) -> bool {
         match &self.phase {

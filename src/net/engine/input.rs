@@ -6,7 +6,7 @@ use mio::event::Event;
 
 use super::Engine;
 use crate::net::sources::Source;
-use crate::net::stream::{MIN_READ, Phase, Received};
+use crate::net::stream::{MIN_READ, Phase, Received, Stream};
 use crate::net::wake;
 use crate::socket::{Closed, DialError, Pattern};
 
@@ -17,8 +17,8 @@ const COMMAND_OCTETS: usize = 512;
 const FINISH_OCTETS: usize = 64 * 1024;
 
 impl<P: Pattern> Engine<P> {
-    /// Does one turn of input: takes the events whose token is ours, reads each peer that has something once, up to
-    /// the turn's budget, accepts, and lets timers fire.
+    /// Does one turn of input: takes the events whose token is ours, reads each peer that has something once, or
+    /// twice to finish a large message, up to the turn's budget, accepts, and lets timers fire.
     ///
     /// Call it once per poll, even without events.
     pub fn process(&mut self, events: &Events) {
@@ -118,17 +118,11 @@ impl<P: Pattern> Engine<P> {
         }
     }
 
-    /// Offers the socket what it left the last time, or else reads once.
+    /// Offers the socket what it left the last time, or else reads once, or twice to finish a large message.
     fn read(&mut self, key: usize) -> usize {
-        let Some(stream) = self.sources.stream_mut(key) else {
+        let Some((_, open)) = self.sources.stream_mut(key).and_then(Stream::reading) else {
             return 0;
         };
-        let Phase::Open(open) = &mut stream.phase else {
-            return 0;
-        };
-        if open.paused {
-            return 0;
-        }
         let peer = open.peer;
         if !open.rest.is_empty() {
             let offered = open.rest.len();
@@ -144,26 +138,22 @@ impl<P: Pattern> Engine<P> {
         };
         let size = open.appetite.min(self.share).min(room).min(self.scratch.len());
         let octets = self.read_once(key, size);
-        // A large message that is not whole takes memory until the next turn.
-        let missing = self.socket.missing_of_large(peer);
-        if octets == size && (1..=FINISH_OCTETS).contains(&missing) {
-            return octets + self.read_once(key, missing);
+        if octets < size {
+            return octets;
         }
-        octets
+        // There may be more. A large message that is not whole takes memory until the next turn.
+        match self.socket.missing_of_large(peer) {
+            missing @ 1..=FINISH_OCTETS => octets + self.read_once(key, missing),
+            _ => octets,
+        }
     }
 
     /// Reads up to `size` octets of a peer and hands them in.
     fn read_once(&mut self, key: usize, size: usize) -> usize {
-        let Some(stream) = self.sources.stream_mut(key) else {
+        let Some((transport, open)) = self.sources.stream_mut(key).and_then(Stream::reading) else {
             return 0;
         };
-        let Phase::Open(open) = &mut stream.phase else {
-            return 0;
-        };
-        if open.paused {
-            return 0;
-        }
-        let octets = match stream.transport.read(self.scratch.get_mut(..size).unwrap_or_default()) {
+        let octets = match transport.read(self.scratch.get_mut(..size).unwrap_or_default()) {
             Received::Nothing => return 0,
             Received::Octets(octets) => octets,
             Received::Ended(closed) => {
