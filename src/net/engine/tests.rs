@@ -1,7 +1,7 @@
 //! What loopback does not show by itself: deadlines, and addresses that nobody listens at.
 
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 use std::vec;
 
@@ -11,8 +11,9 @@ use mio::{Events, Poll};
 use super::*;
 use crate::conn::Mark;
 use crate::net::stream::{MIN_READ, Phase};
+use crate::socket::tests::harness::hello;
 use crate::socket::{Action, Dealer, DialError, Options};
-use crate::wire::{FrameKind, Greeting, MechanismName, SocketType, Version, encode};
+use crate::wire::{FrameKind, SocketType, encode};
 
 /// How long anything may take that is expected to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,6 +41,15 @@ impl Rig {
         let peer = socket.connect(Instant::ZERO, "tcp://127.0.0.1:1");
         assert!(matches!(socket.poll_action(), Some(Action::Dial { .. })));
         peer
+    }
+
+    /// A peer that was dialled, and its side of the connection.
+    fn connected(&mut self) -> (PeerId, TcpStream) {
+        let (listener, address) = listener();
+        let peer = self.peer();
+        self.engine.dial_next(peer, vec![address].into_iter(), None);
+        self.until_open(peer);
+        (peer, listener.accept().unwrap().0)
     }
 
     fn turn(&mut self) {
@@ -141,11 +151,7 @@ fn last_words_that_nobody_reads_are_given_up() {
 #[test]
 fn a_peer_that_sends_on_after_the_end_is_cut_before_the_deadline() {
     let mut rig = Rig::new();
-    let (listener, address) = listener();
-    let peer = rig.peer();
-    rig.engine.dial_next(peer, vec![address].into_iter(), None);
-    rig.until_open(peer);
-    let (mut other, _) = listener.accept().unwrap();
+    let (peer, mut other) = rig.connected();
     let Some(Carrier::Stream(key)) = rig.engine.carrier(peer) else { panic!("no stream") };
     rig.engine.let_go(peer, Bytes::new());
     other.set_nonblocking(true).unwrap();
@@ -163,14 +169,8 @@ fn a_peer_that_sends_on_after_the_end_is_cut_before_the_deadline() {
 fn little_more_than_the_receive_mark_is_read_of_a_peer_whatever_it_sent_before() {
     const MARK: usize = 64 * 1024;
     let mut rig = Rig::with(Options::new().receive_mark(Mark { messages: None, octets: Some(MARK as u64) }));
-    let (listener, address) = listener();
-    let peer = rig.peer();
-    rig.engine.dial_next(peer, vec![address].into_iter(), None);
-    rig.until_open(peer);
-    let (mut other, _) = listener.accept().unwrap();
-    let greeting = Greeting { version: Version::V3_1, mechanism: MechanismName::NULL, as_server: false };
-    let mut octets = greeting.encode().to_vec();
-    encode::ready(&mut octets, SocketType::Router, None);
+    let (peer, mut other) = rig.connected();
+    let mut octets = hello(SocketType::Router, b"");
     // Commands that nobody keeps, as fast as they are read, and then messages that nobody takes.
     for _ in 0..1_000 {
         encode::frame(&mut octets, FrameKind::Command, &[&[1, b'X'][..], &[0; 10_000]].concat());
@@ -203,15 +203,8 @@ fn little_more_than_the_receive_mark_is_read_of_a_peer_whatever_it_sent_before()
 #[test]
 fn a_message_that_is_nearly_whole_is_read_to_its_end_in_the_same_visit() {
     let mut rig = Rig::new();
-    let (listener, address) = listener();
-    let peer = rig.peer();
-    rig.engine.dial_next(peer, vec![address].into_iter(), None);
-    rig.until_open(peer);
-    let (mut other, _) = listener.accept().unwrap();
-    let greeting = Greeting { version: Version::V3_1, mechanism: MechanismName::NULL, as_server: false };
-    let mut octets = greeting.encode().to_vec();
-    encode::ready(&mut octets, SocketType::Router, None);
-    other.write_all(&octets).unwrap();
+    let (peer, mut other) = rig.connected();
+    other.write_all(&hello(SocketType::Router, b"")).unwrap();
     while !matches!(rig.engine.poll_event(), Some(Event::Connected { .. })) {
         rig.turn();
     }

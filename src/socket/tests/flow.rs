@@ -455,3 +455,18 @@ fn nobody_waits_for_room_at_a_peer_that_cannot_be_written_to_and_is_not_read() {
     assert_eq!(rig.socket.core.full.len(), 0);
     assert_eq!(rig.socket.peer(peer).unwrap().counts().dropped, 2);
 }
+
+#[test]
+fn a_large_message_that_comes_as_a_run_has_memory_of_its_own() {
+    let mut rig = Rig::router(Options::new().deliver_runs(true));
+    let peer = rig.client("a");
+    rig.events();
+    // One run each: two messages together, and a large one.
+    rig.feed(peer, &wire([0; 8_000]).repeat(2));
+    rig.feed(peer, &wire([0; 16_384]));
+    let runs = core::iter::from_fn(|| rig.socket.poll_event()).map(|event| match event {
+        Event::Run { run, .. } => (run.octets().len(), run.octets().is_unique()),
+        other => panic!("{other:?}"),
+    });
+    assert!(runs.eq([(2 * 8_009, false), (16_393, true)]));
+}
