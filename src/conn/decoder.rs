@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::conn::{Error, Limits, Violation};
 use crate::message::Message;
-use crate::wire::{FrameHeader, FrameKind, Malformed};
+use crate::wire::{COMMAND, FrameHeader, FrameKind, MORE, Malformed};
 
 /// A run ends at the first message boundary at which it would grow beyond this: what goes into a send queue as one
 /// piece delays a PONG by at most so much, and a message alone may be larger. Blocks for what was received have this
@@ -24,12 +24,8 @@ const LENT_AHEAD: usize = 8;
 /// The first piece of memory for a message that does not come whole.
 const FIRST_RESERVE: usize = 512;
 
-/// The flags of a short frame that is the last of its message, and of one that is not.
+/// The flags of a short frame that is the last of its message.
 const LAST: u8 = 0;
-const MORE: u8 = 1;
-
-/// The flag of a command.
-const COMMAND: u8 = 4;
 
 /// The most that [`small_messages`] takes as one message.
 const SMALL_OCTETS: u64 = 4 + 255;

@@ -3,9 +3,9 @@ use core::ops::Deref;
 /// The octets of the longest header: flags and a size of 8 octets. RFC 37, "Framing".
 pub const MAX_HEADER_OCTETS: usize = 9;
 
-const MORE: u8 = 0b001;
+pub(crate) const MORE: u8 = 0b001;
 const LONG: u8 = 0b010;
-const COMMAND: u8 = 0b100;
+pub(crate) const COMMAND: u8 = 0b100;
 const RESERVED: u8 = !(MORE | LONG | COMMAND);
 
 /// What a frame is part of. RFC 37, `command` and `message`.

@@ -207,8 +207,10 @@ impl Ledger {
     }
 
     pub(super) fn reserve(&mut self, message: &Message) -> Result<(), Refusal> {
-        let mark = self.mark.times(self.connected.max(1));
-        if self.reachable && self.load.admit(&mark, message) { Ok(()) } else { Err(Refusal::Full) }
+        if !self.reachable {
+            return Err(Refusal::Full);
+        }
+        self.load.admit(&self.mark.times(self.connected.max(1)), message)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The desk between the program's threads and the I/O thread: each side leaves batches for the other.
 //!
-//! Two trays, each behind its own lock, which is held for moments only; and behind a third what receivers have taken over. The other side is woken when a tray that was
+//! Two trays, each behind its own lock, which is held for moments only; and behind a third what receivers have taken over.
+//! The other side is woken when a tray that was
 //! empty is not any more, and only if somebody waits for it.
 
 use std::boxed::Box;
@@ -150,7 +151,7 @@ impl<S: Side> Desk<S> {
                 finished: false,
             }),
             room: Condvar::new(),
-            taken: Mutex::new(Runs::<S>::new()),
+            taken: Mutex::new(VecDeque::new()),
             ready: Mutex::new(Ready {
                 runs: VecDeque::new(),
                 octets: 0,
@@ -337,7 +338,7 @@ impl<S: Side> Desk<S> {
     }
 
     /// Lays runs and events ready. If there are `more`, the I/O thread is to be woken when there is room.
-    pub(super) fn lay_out(&self, runs: &mut VecDeque<(S::From, Run)>, events: &mut Vec<HandleEvent>, more: bool) {
+    pub(super) fn lay_out(&self, runs: &mut Runs<S>, events: &mut Vec<HandleEvent>, more: bool) {
         let news = !runs.is_empty() || !events.is_empty();
         let mut ready = lock(&self.ready);
         ready.octets += runs.iter().map(|(_, run)| charge(run)).sum::<usize>();

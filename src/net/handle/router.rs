@@ -274,13 +274,13 @@ impl Load {
     }
 
     /// Adds a message, if the mark allows it.
-    pub(super) fn admit(&mut self, mark: &Mark, message: &Message) -> bool {
+    pub(super) fn admit(&mut self, mark: &Mark, message: &Message) -> Result<(), Refusal> {
         let more = Load::of(message);
-        let admitted = mark.admits(self.messages, self.octets, more.messages, more.octets);
-        if admitted {
-            self.add(more);
+        if !mark.admits(self.messages, self.octets, more.messages, more.octets) {
+            return Err(Refusal::Full);
         }
-        admitted
+        self.add(more);
+        Ok(())
     }
 
     /// What was `before` is `after`: says whether it has become less.
@@ -294,13 +294,12 @@ impl Load {
 impl Ledger {
     fn reserve(&mut self, to: &[u8], message: &Message) -> Result<To, Refusal> {
         let route = self.routes.get_mut(to).ok_or(Refusal::NoSuchPeer)?;
-        if route.load.admit(&self.mark, message) { Ok(To::Peer(route.peer)) } else { Err(Refusal::Full) }
+        route.load.admit(&self.mark, message)?;
+        Ok(To::Peer(route.peer))
     }
 
     fn reserve_broadcast(&mut self, except: Option<&Identity>, message: &Message) -> Result<To, Refusal> {
-        if !self.broadcasts.admit(&self.mark, message) {
-            return Err(Refusal::Full);
-        }
+        self.broadcasts.admit(&self.mark, message)?;
         let except = except.and_then(|identity| self.routes.get(identity));
         Ok(To::AllBut(except.map(|route| route.peer)))
     }
