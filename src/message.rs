@@ -345,14 +345,15 @@ impl Run {
     /// Its messages, first to last. They share the storage of the run.
     pub fn iter(&self) -> impl Iterator<Item = Message> + use<> {
         let mut rest = self.clone();
-        core::iter::from_fn(move || rest.pop())
+        core::iter::from_fn(move || (rest.messages > 0).then(|| rest.pop()))
     }
 
-    /// Takes the first message off.
-    pub(crate) fn pop(&mut self) -> Option<Message> {
-        let (octets, frames) = first_message(&self.octets)?;
+    /// Takes the first message off; there must be one.
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Message {
+        let (octets, frames) = first_message(&self.octets).unwrap_or_default();
         self.messages = self.messages.saturating_sub(1);
-        Some(Message::from_wire(self.octets.split_to(octets), frames))
+        Message::from_wire(self.octets.split_to(octets), frames)
     }
 }
 

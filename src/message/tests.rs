@@ -56,7 +56,7 @@ fn a_large_body_is_not_copied() {
 fn a_detached_message_is_equal_and_stands_alone() {
     let block = Bytes::from_static(b"\x00\x01a\x01\x01b\x00\x01c");
     let mut run = Run::from_wire(block.clone(), 2);
-    let first = run.pop().unwrap();
+    let first = run.pop();
     let detached = first.clone().detach();
     assert_eq!(detached, first);
     assert!(!block.as_ptr_range().contains(&detached.frame(0).unwrap().as_ptr()));

@@ -65,7 +65,7 @@ impl Inbox {
         if let (Some(Entry::Run { run, .. }), false) = (self.entries.front_mut(), runs) {
             if run.messages() > 1 {
                 self.messages -= 1;
-                return run.pop().map(|message| Event::Message { peer, message });
+                return Some(Event::Message { peer, message: run.pop() });
             }
         }
         let entry = self.entries.pop_front()?;
@@ -79,7 +79,7 @@ impl Inbox {
                 if runs {
                     return Some(Event::Run { peer, run });
                 }
-                run.pop().map(|message| Event::Message { peer, message })
+                Some(Event::Message { peer, message: run.pop() })
             }
             Entry::Message(message) => {
                 self.messages -= 1;

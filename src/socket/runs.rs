@@ -163,7 +163,7 @@ mod tests {
         octets.resize(RUN_OCTETS, 0);
         let (mut run, _) = runs.keep(&octets, 8_000);
         let place = run.octets().as_ptr();
-        let body = run.pop().unwrap().frame_bytes(0).unwrap();
+        let body = run.pop().frame_bytes(0).unwrap();
         drop(run);
         assert_ne!(runs.keep(&[0; 15_000], 7_500).0.octets().as_ptr(), place);
         assert_eq!(body.len(), 200);
