@@ -23,7 +23,7 @@ pub use error::{Error, Mismatch, Timeout, Violation};
 pub use identity::{Identity, IdentityError};
 #[cfg(feature = "net")]
 pub(crate) use send::Entry;
-pub(crate) use send::{ENTRY_OCTETS, SendQueue};
+pub(crate) use send::{ENTRY_OCTETS, Packs, SendQueue};
 
 use crate::message::Message;
 use crate::time::Instant;
@@ -364,7 +364,7 @@ impl Connection {
         if !self.is_ready() {
             return Err(SendError::NotReady(message));
         }
-        self.send.push(message).map_err(SendError::Full)
+        self.send.push(message, &mut Packs::default()).map_err(SendError::Full)
     }
 
     /// Shows what is to be written next, in order, and returns the number of slices filled in; 0 if there is nothing.
@@ -376,7 +376,7 @@ impl Connection {
     /// So many of the octets that were gathered last are written. Nothing else may be done with the connection between
     /// the two calls, since a PONG or a message that is queued in between may come before what was gathered.
     pub fn sent(&mut self, octets: usize) {
-        self.send.sent(octets);
+        self.send.sent(octets, &mut Packs::default());
     }
 
     /// The caller stops reading: the deadlines for octets to come stand still until [`resume`](Connection::resume).

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-pub(crate) use entry::{ENTRY_OCTETS, Entry};
+pub(crate) use entry::{ENTRY_OCTETS, Entry, Packs};
 
 use entry::Body;
 
@@ -50,12 +50,12 @@ impl SendQueue {
     }
 
     /// Appends a message, unless that would pass the mark.
-    pub(crate) fn push(&mut self, message: Message) -> Result<(), Message> {
+    pub(crate) fn push(&mut self, message: Message, packs: &mut Packs) -> Result<(), Message> {
         let octets = (message.wire_len() + ENTRY_OCTETS) as u64;
         if !self.mark.admits(self.messages, self.charged, 1, octets) {
             return Err(message);
         }
-        if !self.pack(&message) {
+        if !self.pack(&message, packs) {
             self.append(Entry::from(message));
         }
         Ok(())
@@ -63,22 +63,22 @@ impl SendQueue {
 
     /// Appends an entry, unless that would pass the mark.
     #[cfg(feature = "net")]
-    pub(crate) fn push_entry(&mut self, entry: Entry) -> Result<(), Entry> {
+    pub(crate) fn push_entry(&mut self, entry: Entry, packs: &mut Packs) -> Result<(), Entry> {
         let (messages, octets) = (u64::from(entry.messages), entry.octets as u64);
         // The first message as always, and the others behind it.
         let first = self.mark.admits(self.messages, self.charged, 1, entry.charge());
         if !first || !self.mark.admits(self.messages + 1, self.charged + ENTRY_OCTETS as u64, messages - 1, octets) {
             return Err(entry);
         }
-        self.push_reserved(entry);
+        self.push_reserved(entry, packs);
         Ok(())
     }
 
     /// Appends what there is room for by the caller's own reckoning.
     #[cfg(feature = "net")]
-    pub(crate) fn push_reserved(&mut self, entry: Entry) {
+    pub(crate) fn push_reserved(&mut self, entry: Entry, packs: &mut Packs) {
         match &entry.body {
-            Body::Message(message) if self.pack(message) => {}
+            Body::Message(message) if self.pack(message, packs) => {}
             _ => self.append(entry),
         }
     }
@@ -96,15 +96,15 @@ impl SendQueue {
     }
 
     /// Puts a small message behind the last entry's, if that one holds small messages too.
-    fn pack(&mut self, message: &Message) -> bool {
+    fn pack(&mut self, message: &Message, packs: &mut Packs) -> bool {
         let partly_sent = self.entries.len() == 1 && self.front_sent > 0;
         let Some(last) = self.entries.back_mut() else {
             return false;
         };
         // Packed messages may be added to while they are sent; a message that stands alone would move.
-        let packs = !(partly_sent && last.is_message());
+        let grows = !(partly_sent && last.is_message());
         let before = last.octets;
-        if !packs || !last.pack(message) {
+        if !grows || !last.pack(message, packs) {
             return false;
         }
         self.messages += 1;
@@ -146,8 +146,8 @@ impl SendQueue {
         filled
     }
 
-    /// So many of the octets last gathered were written.
-    pub(crate) fn sent(&mut self, octets: usize) {
+    /// So many of the octets last gathered were written. The memory of what is sent goes to `packs`.
+    pub(crate) fn sent(&mut self, octets: usize, packs: &mut Packs) {
         let mut left = octets;
         while left > 0 {
             if self.front_sent == 0 && self.has_control() {
@@ -170,15 +170,16 @@ impl SendQueue {
             if self.front_sent == front.octets {
                 self.front_sent = 0;
                 self.messages_sent += u64::from(front.messages);
-                self.pop_front();
+                self.pop_front(packs);
             }
         }
     }
 
-    fn pop_front(&mut self) {
+    fn pop_front(&mut self, packs: &mut Packs) {
         if let Some(entry) = self.entries.pop_front() {
             self.messages -= u64::from(entry.messages);
             self.charged -= entry.charge();
+            packs.keep(entry);
         }
         if self.entries.is_empty() && self.entries.capacity() > KEPT_ENTRIES {
             self.entries = VecDeque::new();

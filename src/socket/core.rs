@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 #[cfg(feature = "net")]
 use crate::conn::Entry;
-use crate::conn::{self, Config, Connection, SendQueue};
+use crate::conn::{self, Config, Connection, Packs, SendQueue};
 use crate::message::Message;
 use crate::rand::Rng;
 use crate::socket::deadlines::Deadlines;
@@ -30,6 +30,8 @@ pub struct Core {
     pub(crate) peers: Peers,
     pub(crate) rng: Rng,
     pub(crate) runs: Runs,
+    /// Memory of what was sent, for what is to be sent.
+    pub(crate) packs: Packs,
     /// Peers with something in their inbox, in the order in which they have their turn.
     fair: VecDeque<PeerId>,
     /// No messages are taken.
@@ -88,6 +90,7 @@ impl Core {
             peers: Peers::default(),
             rng: Rng::new(seed),
             runs: Runs::default(),
+            packs: Packs::default(),
             fair: VecDeque::new(),
             holding: false,
             held: Vec::new(),
@@ -274,10 +277,10 @@ impl Core {
 
     /// Queues a message for a connected peer. If it has no room, the pattern hears when it has some again.
     pub(crate) fn push(&mut self, peer: PeerId, message: Message) -> Result<(), SendError> {
-        let Some((queue, blocked)) = self.queue(peer) else {
+        let Some((queue, packs, blocked)) = self.queue(peer) else {
             return Err(SendError::NoSuchPeer(message));
         };
-        if let Err(message) = queue.push(message) {
+        if let Err(message) = queue.push(message, packs) {
             *blocked = true;
             return Err(SendError::Full(message));
         }
@@ -288,10 +291,10 @@ impl Core {
     /// Queues what there is room for by the caller's own reckoning, unless the peer is not connected.
     #[cfg(feature = "net")]
     pub(crate) fn push_reserved(&mut self, peer: PeerId, entry: Entry) -> bool {
-        let Some((queue, _)) = self.queue(peer) else {
+        let Some((queue, packs, _)) = self.queue(peer) else {
             return false;
         };
-        queue.push_reserved(entry);
+        queue.push_reserved(entry, packs);
         self.queued(peer);
         true
     }
@@ -299,18 +302,18 @@ impl Core {
     /// Queues an entry for a connected peer that has room for all of it.
     #[cfg(feature = "net")]
     pub(crate) fn push_entry(&mut self, peer: PeerId, entry: Entry) -> Result<(), Entry> {
-        let Some((queue, _)) = self.queue(peer) else {
+        let Some((queue, packs, _)) = self.queue(peer) else {
             return Err(entry);
         };
-        queue.push_entry(entry)?;
+        queue.push_entry(entry, packs)?;
         self.queued(peer);
         Ok(())
     }
 
-    /// The queue of a connected peer, and whether somebody waits for room in it.
-    fn queue(&mut self, peer: PeerId) -> Option<(&mut SendQueue, &mut bool)> {
+    /// The queue of a connected peer, memory for it, and whether somebody waits for room in it.
+    fn queue(&mut self, peer: PeerId) -> Option<(&mut SendQueue, &mut Packs, &mut bool)> {
         let slot = self.peers.get_mut(peer).filter(|slot| slot.connected.is_some())?;
-        Some((slot.conn.as_mut()?.queue_mut(), &mut slot.blocked))
+        Some((slot.conn.as_mut()?.queue_mut(), &mut self.packs, &mut slot.blocked))
     }
 
     /// Queues the broadcasts of a turn for a connected peer, or drops and counts them if it is full.

@@ -393,7 +393,7 @@ impl<P: Pattern> Socket<P> {
         let Some(conn) = &mut slot.conn else {
             return;
         };
-        conn.queue_mut().sent(octets);
+        conn.queue_mut().sent(octets, &mut self.core.packs);
         if self.core.freed(peer) {
             self.pattern.room(&mut self.core, peer);
         }
@@ -499,6 +499,12 @@ impl<P: Pattern> Socket<P> {
     /// A number that changes whenever something was written, or need not be written any more.
     pub(crate) fn progress(&self) -> u64 {
         self.core.progress
+    }
+
+    /// Memory of what was sent, for whoever packs messages in advance.
+    #[cfg(feature = "net")]
+    pub(crate) fn packs(&mut self) -> &mut conn::Packs {
+        &mut self.core.packs
     }
 
     /// A number that changes whenever a peer is connected or is not any more.

@@ -9,12 +9,53 @@ use crate::message::{Message, first_message};
 /// What an entry counts besides its octets: about what it takes in memory.
 pub(crate) const ENTRY_OCTETS: usize = 64;
 
-/// Messages up to this size are copied next to each other when several wait, since a slice of a vectored write
-/// costs more than such a copy.
-const PACK_OCTETS: usize = 512;
+/// Messages up to this size are copied next to each other when several wait. Such a copy costs less than a slice of a
+/// vectored write, and less than to hand the memory of each message to whoever writes it and frees it.
+const PACK_OCTETS: usize = 2 * 1024;
 
 /// An entry of packed messages takes no more once it is so large.
 pub(super) const PACKED_OCTETS: usize = 16 * 1024;
+
+/// The memory of so many packed entries is kept to be used again: 1 MiB.
+const KEPT_PACKS: usize = 64;
+
+/// The memory of packed entries that were sent, to be used again. A steady flow asks the allocator for none then; and one
+/// thread that frees what another one has allocated costs both, and page faults when the system gets the memory back.
+#[derive(Debug, Default)]
+pub(crate) struct Packs(Vec<Vec<u8>>);
+
+impl Packs {
+    /// Keeps the memory of an entry that was sent.
+    pub(super) fn keep(&mut self, entry: Entry) {
+        if let Body::Packed(mut packed) = entry.body {
+            packed.clear();
+            self.put(packed);
+        }
+    }
+
+    fn put(&mut self, memory: Vec<u8>) {
+        if memory.capacity() == PACKED_OCTETS && self.0.len() < KEPT_PACKS {
+            self.0.push(memory);
+        }
+    }
+
+    /// Memory for so many octets and more. Without any to be used again it is less than twice as large, and doubles, so that
+    /// a queue takes no more than that of what it counts; and in the end it is of a size to be kept.
+    fn lend(&mut self, octets: usize) -> Vec<u8> {
+        self.0.pop().unwrap_or_else(|| Vec::with_capacity(octets.next_power_of_two()))
+    }
+
+    #[cfg(test)]
+    pub(super) fn octets(&self) -> usize {
+        self.0.iter().map(Vec::capacity).sum()
+    }
+
+    /// Takes what another one has kept.
+    #[cfg(feature = "net")]
+    pub(crate) fn take(&mut self, other: &mut Packs) {
+        other.0.drain(..).for_each(|memory| self.put(memory));
+    }
+}
 
 /// One message, or some that are handled as one.
 #[derive(Debug)]
@@ -46,7 +87,7 @@ impl Entry {
     }
 
     /// Copies a message behind those in here, if all of them are small.
-    pub(crate) fn pack(&mut self, message: &Message) -> bool {
+    pub(crate) fn pack(&mut self, message: &Message, packs: &mut Packs) -> bool {
         let octets = message.wire_len();
         if octets > PACK_OCTETS || self.octets + octets > PACKED_OCTETS {
             return false;
@@ -55,7 +96,7 @@ impl Entry {
             if self.octets > PACK_OCTETS {
                 return false;
             }
-            let mut packed = Vec::with_capacity(4 * PACK_OCTETS);
+            let mut packed = packs.lend(self.octets + octets);
             first.wire().pieces().iter().for_each(|piece| packed.extend_from_slice(piece));
             self.body = Body::Packed(packed);
         }

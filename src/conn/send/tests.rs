@@ -17,7 +17,7 @@ fn wire(body: &[u8]) -> Vec<u8> {
 }
 
 fn push(queue: &mut SendQueue, body: &[u8]) {
-    queue.push(Message::from(body)).expect("there is room");
+    queue.push(Message::from(body), &mut Packs::default()).expect("there is room");
 }
 
 fn ping(queue: &mut SendQueue) -> Vec<u8> {
@@ -46,7 +46,7 @@ fn written(queue: &mut SendQueue, at_once: usize) -> Vec<u8> {
         }
         let n = next.len().min(at_once);
         all.extend_from_slice(&next[..n]);
-        queue.sent(n);
+        queue.sent(n, &mut Packs::default());
     }
 }
 
@@ -55,12 +55,12 @@ fn one_of_each(queue: &mut SendQueue) -> Vec<u8> {
     let block = [wire(b"b1"), wire(b"b2")].concat();
     push(queue, b"small");
     push(queue, b"");
-    queue.push(large.clone()).unwrap();
+    queue.push(large.clone(), &mut Packs::default()).unwrap();
     queue.push_block(Bytes::from(block.clone()), 2, 1);
-    push(queue, &[3; 600]);
+    push(queue, &[3; 2_600]);
     let mut all = [wire(b"small"), wire(b"")].concat();
     large.wire().pieces().iter().for_each(|piece| all.extend_from_slice(piece));
-    [all, block, wire(&[3; 600])].concat()
+    [all, block, wire(&[3; 2_600])].concat()
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn entries_go_out_in_the_order_of_the_calls_however_little_is_written() {
 fn a_command_goes_before_what_waits_and_never_inside_what_was_begun() {
     let all = one_of_each(&mut queue());
     let packed = wire(b"small").len() + wire(b"").len();
-    let last = wire(&[3; 600]).len();
+    let last = wire(&[3; 2_600]).len();
     let large = all.len() - packed - wire(b"b1").len() - wire(b"b2").len() - last;
     let ends = [0, packed, packed + large, all.len() - last, all.len()];
     for begun in (0..40).chain((40..all.len() - 400).step_by(499)).chain(all.len() - 400..all.len()) {
@@ -89,7 +89,7 @@ fn a_command_goes_before_what_waits_and_never_inside_what_was_begun() {
             let next = shown(&queue, 2);
             let n = next.len().min(begun - octets.len());
             octets.extend_from_slice(&next[..n]);
-            queue.sent(n);
+            queue.sent(n, &mut Packs::default());
         }
         let ping = ping(&mut queue);
         octets.extend(written(&mut queue, 1_000));
@@ -112,8 +112,8 @@ fn small_messages_that_wait_are_packed_into_one_slice() {
 #[test]
 fn a_message_that_is_not_small_stays_where_it_is() {
     let mut queue = queue();
-    let message = Message::from(vec![1; 1_000]);
-    queue.push(message.clone()).unwrap();
+    let message = Message::from(vec![1; 3_000]);
+    queue.push(message.clone(), &mut Packs::default()).unwrap();
     push(&mut queue, b"small");
     let mut slices = [&[][..]; 8];
     assert_eq!(queue.gather(&mut slices), 2);
@@ -124,7 +124,7 @@ fn a_message_that_is_not_small_stays_where_it_is() {
 fn a_small_message_goes_out_behind_one_that_was_begun() {
     let mut queue = queue();
     push(&mut queue, b"begun");
-    queue.sent(3);
+    queue.sent(3, &mut Packs::default());
     push(&mut queue, b"next");
     assert_eq!(written(&mut queue, 1), [&wire(b"begun")[3..], &wire(b"next")].concat());
     assert_eq!((queue.messages(), queue.charged(), queue.messages_sent()), (0, 0, 2));
@@ -143,24 +143,24 @@ fn the_mark_counts_messages_and_octets_and_an_empty_queue_takes_any_one() {
     let mut queue = SendQueue::new(Mark { messages: Some(2), octets: Some(1_000) });
     push(&mut queue, &[0; 5_000]);
     assert!(queue.is_full());
-    assert!(queue.push(Message::from("more")).is_err());
+    assert!(queue.push(Message::from("more"), &mut Packs::default()).is_err());
     written(&mut queue, usize::MAX);
     push(&mut queue, &[0; 300]);
-    assert!(queue.push(Message::from(vec![0; 700])).is_err(), "the octets would be too many");
+    assert!(queue.push(Message::from(vec![0; 700]), &mut Packs::default()).is_err(), "the octets would be too many");
     assert!(!queue.is_full());
     push(&mut queue, &[0; 300]);
     assert!(queue.is_full() && !queue.has_room());
-    assert!(queue.push(Message::from("")).is_err(), "the messages would be too many");
+    assert!(queue.push(Message::from(""), &mut Packs::default()).is_err(), "the messages would be too many");
 }
 
 #[test]
 fn there_is_room_again_at_half_of_the_mark() {
     let mut queue = SendQueue::new(Mark { messages: Some(4), octets: None });
-    (0..4).for_each(|_| push(&mut queue, &[0; 2_000]));
-    let octets = wire(&[0; 2_000]).len();
+    (0..4).for_each(|_| push(&mut queue, &[0; 3_000]));
+    let octets = wire(&[0; 3_000]).len();
     let room: Vec<bool> = (0..4)
         .map(|_| {
-            queue.sent(octets);
+            queue.sent(octets, &mut Packs::default());
             queue.has_room()
         })
         .collect();
@@ -169,7 +169,7 @@ fn there_is_room_again_at_half_of_the_mark() {
 
 #[test]
 fn what_was_not_begun_comes_back_whole_and_in_order() {
-    let bodies: [&[u8]; 5] = [b"one", b"two", &[3; 600], b"four", b"five"];
+    let bodies: [&[u8]; 5] = [b"one", b"two", &[3; 2_600], b"four", b"five"];
     let all: Vec<u8> = bodies.iter().flat_map(|body| wire(body)).collect();
     let ends: Vec<usize> = bodies
         .iter()
@@ -181,7 +181,7 @@ fn what_was_not_begun_comes_back_whole_and_in_order() {
     for sent in 0..=all.len() {
         let mut queue = queue();
         bodies.iter().for_each(|body| push(&mut queue, body));
-        queue.sent(sent);
+        queue.sent(sent, &mut Packs::default());
         queue.settle();
         let whole = ends.iter().filter(|end| **end <= sent).count();
         let begun = usize::from(sent > 0 && !ends.contains(&sent));
@@ -196,25 +196,25 @@ fn what_was_not_begun_comes_back_whole_and_in_order() {
 #[test]
 fn discarding_leaves_what_was_begun_and_counts_the_rest() {
     let mut queue = queue();
-    push(&mut queue, &[1; 2_000]);
-    push(&mut queue, &[2; 2_000]);
+    push(&mut queue, &[1; 3_000]);
+    push(&mut queue, &[2; 3_000]);
     queue.push_block(Bytes::from(wire(b"3")), 1, 1);
-    queue.sent(1);
+    queue.sent(1, &mut Packs::default());
     assert_eq!(queue.discard_unsent(), 2);
     assert_eq!(queue.messages(), 1);
-    assert_eq!(written(&mut queue, usize::MAX), wire(&[1; 2_000])[1..]);
+    assert_eq!(written(&mut queue, usize::MAX), wire(&[1; 3_000])[1..]);
     assert_eq!(queue.charged(), 0);
 }
 
 #[test]
 fn only_a_block_that_can_be_given_up_counts_as_held() {
     let mut queue = queue();
-    push(&mut queue, &[1; 2_000]);
+    push(&mut queue, &[1; 3_000]);
     assert_eq!(queue.oldest_block(), None);
     queue.push_block(Bytes::from(wire(b"2")), 1, 7);
     queue.push_block(Bytes::from(wire(b"3")), 1, 8);
     assert_eq!(queue.oldest_block(), Some(7));
-    queue.sent(wire(&[1; 2_000]).len() + 1);
+    queue.sent(wire(&[1; 3_000]).len() + 1, &mut Packs::default());
     assert_eq!(queue.oldest_block(), Some(8));
     queue.discard_unsent();
     assert_eq!(queue.oldest_block(), None);
@@ -227,13 +227,13 @@ fn only_a_block_that_can_be_given_up_counts_as_held() {
 fn last_words_are_the_commands_unless_a_message_was_begun() {
     let mut idle = queue();
     let ping_octets = ping(&mut idle);
-    idle.sent(2);
+    idle.sent(2, &mut Packs::default());
     push(&mut idle, b"never sent");
     assert_eq!(idle.take_last_words(), ping_octets[2..]);
 
     let mut busy = queue();
     push(&mut busy, b"begun");
-    busy.sent(1);
+    busy.sent(1, &mut Packs::default());
     ping(&mut busy);
     assert_eq!(busy.take_last_words(), b""[..]);
 }
@@ -241,16 +241,49 @@ fn last_words_are_the_commands_unless_a_message_was_begun() {
 #[test]
 fn an_empty_queue_holds_no_memory_to_speak_of_and_enough_for_a_steady_flow() {
     let mut queue = queue();
-    push(&mut queue, &[1; 2_000]);
+    push(&mut queue, &[1; 3_000]);
     written(&mut queue, 10_000);
     assert_eq!(queue.entries.capacity(), KEPT_ENTRIES);
-    (0..1_000).for_each(|_| push(&mut queue, &[1; 2_000]));
+    (0..1_000).for_each(|_| push(&mut queue, &[1; 3_000]));
     ping(&mut queue);
     written(&mut queue, 10_000);
     assert!(queue.entries.capacity() <= KEPT_ENTRIES);
     assert_eq!(queue.control.capacity(), 0);
-    (0..1_000).for_each(|_| push(&mut queue, &[1; 2_000]));
-    queue.sent(1);
+    (0..1_000).for_each(|_| push(&mut queue, &[1; 3_000]));
+    queue.sent(1, &mut Packs::default());
     queue.discard_unsent();
     assert!(queue.entries.capacity() <= 2 * KEPT_ENTRIES);
+}
+
+#[test]
+fn the_memory_of_packed_messages_that_were_sent_is_used_again() {
+    let mut packs = Packs::default();
+    let mut queue = queue();
+    let mut turn = |messages: usize| {
+        (0..messages).for_each(|_| queue.push(Message::from(&[1; 98]), &mut packs).unwrap());
+        let mut slices = [&[][..]; 8];
+        let filled = queue.gather(&mut slices);
+        let places: Vec<_> = slices[..filled].iter().map(|slice| slice.as_ptr()).collect();
+        queue.sent(messages * 100, &mut packs);
+        places
+    };
+    let grown = turn(2 * (PACKED_OCTETS / 100));
+    assert_eq!(grown.len(), 2);
+    for _ in 0..3 {
+        let mut again = turn(2 * (PACKED_OCTETS / 100));
+        again.sort();
+        assert!(grown.iter().all(|place| again.contains(place)));
+    }
+    assert!(grown.contains(&turn(2)[0]), "for a few messages too");
+}
+
+#[test]
+fn no_more_memory_is_kept_than_of_64_entries() {
+    let mut packs = Packs::default();
+    let mut queue = queue();
+    let all = 100 * (PACKED_OCTETS / 100);
+    (0..all).for_each(|_| queue.push(Message::from(&[1; 98]), &mut packs).unwrap());
+    assert_eq!(packs.octets(), 0);
+    queue.sent(all * 100, &mut packs);
+    assert_eq!(packs.octets(), 64 * PACKED_OCTETS);
 }

@@ -15,7 +15,7 @@ use std::vec::Vec;
 use super::sync::{Condvar, Mutex, MutexGuard};
 use super::worker::Side;
 use super::{CloseError, HandleEvent, RecvError, until};
-use crate::conn::{ENTRY_OCTETS, Entry};
+use crate::conn::{ENTRY_OCTETS, Entry, Packs};
 use crate::message::{Message, Run};
 use crate::net::Engine;
 use crate::socket::SendError;
@@ -61,6 +61,7 @@ type Runs<S> = VecDeque<(<S as Side>::From, Run)>;
 pub(super) struct Out<S: Side> {
     /// Small ones are packed at once: the thread that made them frees them, which costs another one much more.
     pub(super) entries: Vec<(S::To, Entry)>,
+    packs: Packs,
     pub(super) orders: Vec<Order<S>>,
     /// How much may still be sent to whom.
     pub(super) ledger: S::Ledger,
@@ -78,7 +79,8 @@ pub(super) struct Out<S: Side> {
 impl<S: Side> Out<S> {
     /// Copies a small message behind those that were left before it.
     fn pack(&mut self, to: &S::To, message: &Message) -> bool {
-        self.entries.last_mut().is_some_and(|(last, entry)| S::joins(last, to) && entry.pack(message))
+        let Out { entries, packs, .. } = self;
+        entries.last_mut().is_some_and(|(last, entry)| S::joins(last, to) && entry.pack(message, packs))
     }
 }
 
@@ -99,16 +101,6 @@ struct Ready<S: Side> {
     stalled: bool,
     waiting: usize,
     ended: bool,
-}
-
-#[inline]
-fn next_message<F: Clone>(runs: &mut VecDeque<(F, Run)>) -> Option<(F, Message)> {
-    let (from, run) = runs.front_mut()?;
-    if run.messages() > 1 {
-        return Some((from.clone(), run.pop()?));
-    }
-    let (from, mut run) = runs.pop_front()?;
-    Some((from, run.pop()?))
 }
 
 /// What a run counts while it lies ready.
@@ -142,6 +134,7 @@ impl<S: Side> Desk<S> {
         Desk {
             out: Mutex::new(Out {
                 entries: Vec::new(),
+                packs: Packs::default(),
                 orders: Vec::new(),
                 ledger,
                 asleep: false,
@@ -192,12 +185,11 @@ impl<S: Side> Desk<S> {
         };
         if out.pack(&to, &message) {
             self.wake(out);
-            // Not while the lock is held.
-            drop(message);
-        } else {
-            out.entries.push((to, message.into()));
-            self.wake(out);
+            // The message is freed here, without the lock and where it lies: to move what was just written costs as much.
+            return Ok(());
         }
+        out.entries.push((to, message.into()));
+        self.wake(out);
         Ok(())
     }
 
@@ -253,8 +245,15 @@ impl<S: Side> Desk<S> {
     pub(super) fn receive(&self, wait: Wait) -> Result<(S::From, Message), RecvError> {
         let mut taken = lock(&self.taken);
         loop {
-            if let Some(next) = next_message(&mut taken) {
-                return Ok(next);
+            if let Some((from, run)) = taken.front_mut() {
+                let from = from.clone();
+                let message = run.pop();
+                if run.messages() == 0 {
+                    taken.pop_front();
+                }
+                // Before the message moves: what was just written can be read at once only as it was written.
+                drop(taken);
+                return Ok((from, message));
             }
             let ready = lock(&self.ready);
             if ready.runs.is_empty() {
@@ -313,9 +312,10 @@ impl<S: Side> Desk<S> {
         asleep && !(more && lock(&self.ready).runs.is_empty())
     }
 
-    /// Takes what the program left, and leaves the empty `entries` in its place.
-    pub(super) fn collect(&self, entries: &mut Vec<(S::To, Entry)>) -> Vec<Order<S>> {
+    /// Takes what the program left, and leaves the empty `entries` in its place, and memory for more.
+    pub(super) fn collect(&self, entries: &mut Vec<(S::To, Entry)>, packs: &mut Packs) -> Vec<Order<S>> {
         let mut out = lock(&self.out);
+        out.packs.take(packs);
         out.asleep = false;
         mem::swap(entries, &mut out.entries);
         mem::take(&mut out.orders)

@@ -124,7 +124,7 @@ impl<S: Side> Worker<S> {
 
     fn collect(&mut self) {
         let mut batch = std::mem::take(&mut self.batch);
-        let orders = self.desk.collect(&mut batch);
+        let orders = self.desk.collect(&mut batch, self.engine.socket_mut().packs());
         let mut overtaken = BTreeMap::new();
         for (to, entry) in batch.drain(..) {
             let messages = u64::from(entry.messages());

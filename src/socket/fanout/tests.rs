@@ -1,7 +1,7 @@
 use alloc::vec;
 
 use super::*;
-use crate::conn::Mark;
+use crate::conn::{Mark, Packs};
 use crate::socket::Address;
 use crate::socket::peers::Peers;
 use crate::wire::{FrameKind, encode};
@@ -39,7 +39,7 @@ fn queued(queue: &mut SendQueue) -> (Vec<u8>, u64) {
         if some.is_empty() {
             return (octets, queue.messages_sent());
         }
-        queue.sent(some.len());
+        queue.sent(some.len(), &mut Packs::default());
         octets.extend(some);
     }
 }
@@ -247,7 +247,7 @@ fn memory_of_a_large_message_is_lent_when_all_have_read_it() {
     assert_eq!(reader.gather(&mut slices), 1);
     let (place, octets) = (slices[0].as_ptr(), slices[0].len());
     assert_eq!(fanout.lend(octets), None, "it is not read");
-    reader.sent(octets);
+    reader.sent(octets, &mut Packs::default());
     let lent = fanout.lend(octets).expect("it is read");
     assert_eq!((lent.as_ptr(), lent.len()), (place, 0));
     assert_eq!(fanout.blocks.octets, 0);

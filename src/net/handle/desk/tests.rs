@@ -74,7 +74,7 @@ impl Io {
             let idle = self.desk.may_sleep(!self.incoming.is_empty()) && self.queue.is_empty();
             self.bell.poll(idle);
 
-            let orders = self.desk.collect(&mut batch);
+            let orders = self.desk.collect(&mut batch, &mut Packs::default());
             // Nothing else is ordered here.
             self.closing |= !orders.is_empty();
             let batch: Vec<_> = batch.drain(..).flat_map(|((), entry)| entry.messages_from(0)).collect();
