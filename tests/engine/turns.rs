@@ -255,7 +255,7 @@ impl Raw {
         octets::frames(self.received.get(64..).unwrap_or_default()).0
     }
 
-    fn pump(&mut self) {
+    pub(crate) fn pump(&mut self) {
         self.blocked = false;
         while !self.outgoing.is_empty() && !self.blocked {
             match self.io.write(self.outgoing.as_slices().0) {
