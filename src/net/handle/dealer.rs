@@ -210,7 +210,12 @@ impl Ledger {
         if !self.reachable {
             return Err(Refusal::Full);
         }
-        self.load.admit(&self.mark.times(self.connected.max(1)), message)
+        self.load.admit(&self.room(), message)
+    }
+
+    /// The mark of all connected peers together.
+    fn room(&self) -> Mark {
+        self.mark.times(self.connected.max(1))
     }
 }
 
@@ -250,10 +255,9 @@ impl Side for socket::Dealer {
         let (messages, octets) = socket.unsent();
         let after = Load { messages, octets };
         let before = std::mem::replace(&mut books.passed, after);
-        let freed = ledger.load.settle(before, after);
         let changed = books.membership != socket.membership() || books.reachable != socket.is_reachable();
         (books.membership, books.reachable) = (socket.membership(), socket.is_reachable());
         (ledger.connected, ledger.reachable) = (socket.peers().len() as u64, books.reachable);
-        freed || changed
+        ledger.load.settle(before, after, &ledger.room()) || changed
     }
 }

@@ -65,7 +65,7 @@ pub(super) struct Out<S: Side> {
     pub(super) orders: Vec<Order<S>>,
     /// How much may still be sent to whom.
     pub(super) ledger: S::Ledger,
-    /// The I/O thread waits in its poll, and has to be woken.
+    /// The I/O thread has all there was, and waits in its poll or is about to: it has to be woken.
     asleep: bool,
     waiting: usize,
     /// Nothing more is taken from the program.
@@ -301,35 +301,32 @@ impl<S: Side> Desk<S> {
 
     // The side of the I/O thread.
 
-    /// Is there nothing to do for the I/O thread, as far as the program is concerned? `more` says that it has more than
-    /// there was room for. Whoever brings something, or makes room, from now on rings.
-    pub(super) fn may_sleep(&self, more: bool) -> bool {
-        let mut out = lock(&self.out);
-        out.asleep = out.entries.is_empty() && out.orders.is_empty();
-        let asleep = out.asleep;
-        drop(out);
-        // Not before: whoever makes room rings only if the I/O thread is known to sleep.
-        asleep && !(more && lock(&self.ready).runs.is_empty())
-    }
-
-    /// Takes what the program left, and leaves the empty `entries` in its place, and memory for more.
-    pub(super) fn collect(&self, entries: &mut Vec<(S::To, Entry)>, packs: &mut Packs) -> Vec<Order<S>> {
-        let mut out = lock(&self.out);
-        out.packs.take(packs);
-        out.asleep = false;
-        mem::swap(entries, &mut out.entries);
-        mem::take(&mut out.orders)
-    }
-
-    /// Corrects the ledger; `settle` says whether anybody has room who had none.
-    pub(super) fn settle(&self, settle: impl FnOnce(&mut S::Ledger) -> bool) {
+    /// Ends a turn of the I/O thread, with one lock: corrects the ledger, where `settle` says whether anybody has room who
+    /// had none, and takes what the program has left, with the empty `entries` in its place and memory for more. If that is
+    /// nothing, the I/O thread may fall asleep: whoever leaves something from now on rings.
+    pub(super) fn exchange(
+        &self,
+        entries: &mut Vec<(S::To, Entry)>,
+        packs: &mut Packs,
+        settle: impl FnOnce(&mut S::Ledger) -> bool,
+    ) -> Vec<Order<S>> {
         let mut out = lock(&self.out);
         let awaited = settle(&mut out.ledger) && out.waiting > 0;
+        out.packs.take(packs);
+        mem::swap(entries, &mut out.entries);
+        let orders = mem::take(&mut out.orders);
+        out.asleep = entries.is_empty() && orders.is_empty();
         // Who is woken needs the lock.
         drop(out);
         if awaited {
             self.room.notify_all();
         }
+        orders
+    }
+
+    /// Has all been taken that lay ready? Asked after [`exchange`](Desk::exchange): whoever takes it later rings.
+    pub(super) fn is_cleared(&self) -> bool {
+        lock(&self.ready).runs.is_empty()
     }
 
     /// How much the program takes now, as [`charge`] counts.

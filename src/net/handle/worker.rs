@@ -9,7 +9,7 @@ use std::vec::Vec;
 
 use mio::{Events, Poll, Token, Waker};
 
-use super::desk::{self, Answer, Desk};
+use super::desk::{self, Answer, Desk, Order};
 use super::{HandleEvent, HandleOptions};
 use crate::conn::Entry;
 use crate::message::Run;
@@ -54,8 +54,9 @@ pub(super) struct Worker<S: Side> {
     engine: Engine<S>,
     desk: Arc<Desk<S>>,
     books: S::Books,
-    /// The empty batch to be exchanged for a full one.
+    /// What the program has left, and then the empty batch to be exchanged for the next.
     batch: Vec<(S::To, Entry)>,
+    orders: Vec<Order<S>>,
     runs: VecDeque<(S::From, Run)>,
     events: Vec<HandleEvent>,
     answers: Vec<Answer>,
@@ -92,6 +93,7 @@ impl<S: Side> Worker<S> {
             desk: Arc::clone(&desk),
             books: S::Books::default(),
             batch: Vec::new(),
+            orders: Vec::new(),
             runs: VecDeque::new(),
             events: Vec::new(),
             answers: Vec::new(),
@@ -103,8 +105,8 @@ impl<S: Side> Worker<S> {
     /// Works until the handle is closed and what it left is sent, or the linger is over.
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
+        let mut idle = false;
         while !self.engine.is_closed() {
-            let idle = self.desk.may_sleep(self.engine.socket().has_events());
             let timeout = if idle { self.engine.timeout() } else { Some(Duration::ZERO) };
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
@@ -113,18 +115,33 @@ impl<S: Side> Worker<S> {
                 Err(_) => return,
             }
             self.engine.process(&events);
-            self.collect();
+            if idle {
+                self.exchange();
+            }
+            self.pass();
             self.engine.flush();
+            let answers = std::mem::take(&mut self.answers);
             // Before anybody hears of this turn: whoever hears of a peer can send to it.
-            self.settle();
-            self.answers.drain(..).for_each(|answer| answer());
+            self.exchange();
+            answers.into_iter().for_each(|answer| answer());
             self.deliver();
+            let more = self.engine.socket().has_events();
+            idle = self.batch.is_empty() && self.orders.is_empty() && !(more && self.desk.is_cleared());
         }
     }
 
-    fn collect(&mut self) {
+    /// Takes what the program has left, and corrects its ledger.
+    fn exchange(&mut self) {
+        let Worker { engine, desk, books, batch, .. } = self;
+        let mut packs = std::mem::take(engine.socket_mut().packs());
+        let socket = engine.socket();
+        self.orders = desk
+            .exchange(batch, &mut packs, |ledger| !S::is_settled(socket, books) && S::settle(socket, books, ledger));
+    }
+
+    /// Passes on what the program has left.
+    fn pass(&mut self) {
         let mut batch = std::mem::take(&mut self.batch);
-        let orders = self.desk.collect(&mut batch, self.engine.socket_mut().packs());
         let mut overtaken = BTreeMap::new();
         for (to, entry) in batch.drain(..) {
             let messages = u64::from(entry.messages());
@@ -135,6 +152,7 @@ impl<S: Side> Worker<S> {
         self.batch = batch;
         let overtaken = overtaken.into_iter().map(|(peer, messages)| HandleEvent::Overtaken { peer, messages });
         self.events.extend(overtaken);
+        let orders = std::mem::take(&mut self.orders);
         self.answers.extend(orders.into_iter().map(|order| order(&mut self.engine)));
     }
 
@@ -163,14 +181,6 @@ impl<S: Side> Worker<S> {
         self.desk.lay_out(&mut self.runs, &mut self.events, more);
         if let Some(unsent) = end {
             self.desk.end(Ok(unsent));
-        }
-    }
-
-    fn settle(&mut self) {
-        let socket = self.engine.socket();
-        if !S::is_settled(socket, &self.books) {
-            let books = &mut self.books;
-            self.desk.settle(|ledger| S::settle(socket, books, ledger));
         }
     }
 }

@@ -50,6 +50,7 @@ impl Bell {
 struct Io {
     desk: Arc<Desk<Dealer>>,
     bell: Arc<Bell>,
+    mark: Mark,
     queue: VecDeque<Message>,
     written: Vec<Message>,
     incoming: VecDeque<Message>,
@@ -59,30 +60,34 @@ struct Io {
 fn io(mark: u32) -> Io {
     let bell = Arc::new(Bell::default());
     let ring = Arc::clone(&bell);
-    let mut ledger = dealer::Ledger::new(Mark { messages: Some(mark), octets: None });
+    let mark = Mark { messages: Some(mark), octets: None };
+    let mut ledger = dealer::Ledger::new(mark);
     ledger.reachable = true;
     let desk = Arc::new(Desk::new(ledger, Box::new(move || ring.ring())));
-    Io { desk, bell, queue: VecDeque::new(), written: Vec::new(), incoming: VecDeque::new(), closing: false }
+    Io { desk, bell, mark, queue: VecDeque::new(), written: Vec::new(), incoming: VecDeque::new(), closing: false }
 }
 
 impl Io {
     /// Works as `Worker` does, until it is closed and all is written; returns what was.
     fn run(mut self) -> Vec<Message> {
         let mut batch = Vec::new();
+        let mut orders = Vec::new();
         let mut ready = VecDeque::new();
+        let mut idle = false;
         while !self.closing || !self.queue.is_empty() {
-            let idle = self.desk.may_sleep(!self.incoming.is_empty()) && self.queue.is_empty();
             self.bell.poll(idle);
-
-            let orders = self.desk.collect(&mut batch, &mut Packs::default());
+            if idle {
+                orders = self.desk.exchange(&mut batch, &mut Packs::default(), |_| false);
+            }
             // Nothing else is ordered here.
             self.closing |= !orders.is_empty();
-            let batch: Vec<_> = batch.drain(..).flat_map(|((), entry)| entry.messages_from(0)).collect();
-            let before = self.load(self.queue.len() + batch.len());
-            self.queue.extend(batch);
+            let taken: Vec<_> = batch.drain(..).flat_map(|((), entry)| entry.messages_from(0)).collect();
+            let before = self.load(self.queue.len() + taken.len());
+            self.queue.extend(taken);
             self.written.extend(self.queue.pop_front());
             let after = self.load(self.queue.len());
-            self.desk.settle(|ledger| ledger.load.settle(before, after));
+            let settle = |ledger: &mut dealer::Ledger| ledger.load.settle(before, after, &self.mark);
+            orders = self.desk.exchange(&mut batch, &mut Packs::default(), settle);
 
             let mut appetite = self.desk.appetite();
             // In runs of two, and one that is alone.
@@ -92,7 +97,10 @@ impl Io {
                 appetite = appetite.saturating_sub(charge(&run));
                 ready.push_back(((), run));
             }
-            self.desk.lay_out(&mut ready, &mut Vec::new(), !self.incoming.is_empty());
+            let more = !self.incoming.is_empty();
+            self.desk.lay_out(&mut ready, &mut Vec::new(), more);
+            let nothing_left = batch.is_empty() && orders.is_empty() && self.queue.is_empty();
+            idle = nothing_left && !(more && self.desk.is_cleared());
         }
         self.desk.end(Ok(self.incoming.len() as u64));
         self.desk.finish();
@@ -116,7 +124,7 @@ fn send(desk: &Desk<Dealer>, text: &str) -> Result<(), SendError> {
 #[test]
 fn senders_that_wait_for_room_all_get_it() {
     check(|| {
-        let io = io(1);
+        let io = io(2);
         let desk = Arc::clone(&io.desk);
         let worker = thread::spawn(move || io.run());
         let senders = ["a", "b"].map(|text| {
@@ -192,7 +200,9 @@ fn a_failure_of_the_io_thread_ends_every_wait() {
         let io = io(1);
         let desk = Arc::clone(&io.desk);
         let worker = thread::spawn(move || {
-            io.bell.poll(io.desk.may_sleep(false));
+            let mut batch = Vec::new();
+            let orders = io.desk.exchange(&mut batch, &mut Packs::default(), |_| false);
+            io.bell.poll(batch.is_empty() && orders.is_empty());
             io.desk.finish();
         });
         let sender = {
