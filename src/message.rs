@@ -351,6 +351,7 @@ impl Run {
     /// Takes the first message off; there must be one.
     #[inline]
     pub(crate) fn pop(&mut self) -> Message {
+        debug_assert!(self.messages > 0, "a message is to be taken off");
         let (octets, frames) = first_message(&self.octets).unwrap_or_default();
         self.messages = self.messages.saturating_sub(1);
         Message::from_wire(self.octets.split_to(octets), frames)

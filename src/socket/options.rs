@@ -12,7 +12,7 @@ use crate::wire::SocketType;
 /// In octets of memory, with R for [`receive_mark`](Options::receive_mark), S for [`send_mark`](Options::send_mark), M for
 /// [`Limits::message_octets`], H for [`Limits::metadata_octets`], T for [`unfinished_octets`](Options::unfinished_octets), B for
 /// [`broadcast_octets`](Options::broadcast_octets) and U for [`max_handshakes`](Options::max_handshakes), besides some KiB for
-/// each peer and 12 MiB:
+/// each peer and 14 MiB:
 ///
 /// - one peer: R + 2 M + K + S. K is what a driver keeps back of its last read when R is reached; for the engine that is 1 MiB,
 ///   or R + 16 KiB if that is less.

@@ -13,7 +13,7 @@ pub(crate) struct Id {
 pub(crate) const LARGE: u32 = 1 << 31;
 
 /// Frames of about these sizes are read in another way, or at the border of a block.
-const BORDERS: [u64; 11] = [9, 254, 255, 256, 257, 259, 260, 511, 512, 513, 1024];
+const BORDERS: [u64; 12] = [9, 254, 255, 256, 257, 259, 260, 512, 1024, 2_039, 2_048, 2_049];
 const LARGE_BORDERS: [u64; 7] = [16_374, 16_383, 16_384, 16_385, 65_527, 65_535, 65_537];
 
 impl Id {

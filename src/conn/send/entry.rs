@@ -16,11 +16,14 @@ const PACK_OCTETS: usize = 2 * 1024;
 /// An entry of packed messages takes no more once it is so large.
 pub(super) const PACKED_OCTETS: usize = 16 * 1024;
 
+/// The least memory for packed messages.
+const LEAST_OCTETS: usize = 4 * ENTRY_OCTETS;
+
 /// The memory of so many packed entries is kept to be used again: 1 MiB.
 const KEPT_PACKS: usize = 64;
 
-/// The memory of packed entries that were sent, to be used again. A steady flow asks the allocator for none then; and one
-/// thread that frees what another one has allocated costs both, and page faults when the system gets the memory back.
+/// The memory of packed entries that were sent, to be used again. One thread that frees what another one has allocated
+/// costs both, and page faults when the allocator gives the memory back to the system.
 #[derive(Debug, Default)]
 pub(crate) struct Packs(Vec<Vec<u8>>);
 
@@ -28,21 +31,26 @@ impl Packs {
     /// Keeps the memory of an entry that was sent.
     pub(super) fn keep(&mut self, entry: Entry) {
         if let Body::Packed(mut packed) = entry.body {
-            packed.clear();
-            self.put(packed);
+            if packed.capacity() == PACKED_OCTETS && self.0.len() < KEPT_PACKS {
+                packed.clear();
+                self.0.push(packed);
+            }
         }
     }
 
-    fn put(&mut self, memory: Vec<u8>) {
-        if memory.capacity() == PACKED_OCTETS && self.0.len() < KEPT_PACKS {
-            self.0.push(memory);
+    /// Makes room behind what is packed. Memory doubles up to a quarter of the largest size and is of that size then: so a
+    /// queue takes at most four times what it counts, whatever it is given.
+    fn make_room(&mut self, packed: &mut Vec<u8>, octets: usize) {
+        let needed = packed.len() + octets;
+        if needed <= packed.capacity() {
+            return;
         }
-    }
-
-    /// Memory for so many octets and more. Without any to be used again it is less than twice as large, and doubles, so that
-    /// a queue takes no more than that of what it counts; and in the end it is of a size to be kept.
-    fn lend(&mut self, octets: usize) -> Vec<u8> {
-        self.0.pop().unwrap_or_else(|| Vec::with_capacity(octets.next_power_of_two()))
+        if needed <= PACKED_OCTETS / 4 {
+            return packed.reserve_exact(needed.next_power_of_two().max(LEAST_OCTETS) - packed.len());
+        }
+        let mut larger = self.0.pop().unwrap_or_else(|| Vec::with_capacity(PACKED_OCTETS));
+        larger.extend_from_slice(packed);
+        *packed = larger;
     }
 
     #[cfg(test)]
@@ -50,10 +58,11 @@ impl Packs {
         self.0.iter().map(Vec::capacity).sum()
     }
 
-    /// Takes what another one has kept.
+    /// Takes what another one has kept, as far as there is a place for it.
     #[cfg(feature = "net")]
     pub(crate) fn take(&mut self, other: &mut Packs) {
-        other.0.drain(..).for_each(|memory| self.put(memory));
+        let places = KEPT_PACKS - self.0.len();
+        self.0.extend(other.0.drain(other.0.len().saturating_sub(places)..));
     }
 }
 
@@ -96,13 +105,15 @@ impl Entry {
             if self.octets > PACK_OCTETS {
                 return false;
             }
-            let mut packed = packs.lend(self.octets + octets);
+            let mut packed = Vec::new();
+            packs.make_room(&mut packed, self.octets + octets);
             first.wire().pieces().iter().for_each(|piece| packed.extend_from_slice(piece));
             self.body = Body::Packed(packed);
         }
         let Body::Packed(packed) = &mut self.body else {
             return false;
         };
+        packs.make_room(packed, octets);
         message.wire().pieces().iter().for_each(|piece| packed.extend_from_slice(piece));
         self.octets += octets;
         self.messages += 1;

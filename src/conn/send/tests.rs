@@ -255,35 +255,66 @@ fn an_empty_queue_holds_no_memory_to_speak_of_and_enough_for_a_steady_flow() {
     assert!(queue.entries.capacity() <= 2 * KEPT_ENTRIES);
 }
 
-#[test]
-fn the_memory_of_packed_messages_that_were_sent_is_used_again() {
-    let mut packs = Packs::default();
-    let mut queue = queue();
-    let mut turn = |messages: usize| {
-        (0..messages).for_each(|_| queue.push(Message::from(&[1; 98]), &mut packs).unwrap());
-        let mut slices = [&[][..]; 8];
-        let filled = queue.gather(&mut slices);
-        let places: Vec<_> = slices[..filled].iter().map(|slice| slice.as_ptr()).collect();
-        queue.sent(messages * 100, &mut packs);
-        places
-    };
-    let grown = turn(2 * (PACKED_OCTETS / 100));
-    assert_eq!(grown.len(), 2);
-    for _ in 0..3 {
-        let mut again = turn(2 * (PACKED_OCTETS / 100));
-        again.sort();
-        assert!(grown.iter().all(|place| again.contains(place)));
-    }
-    assert!(grown.contains(&turn(2)[0]), "for a few messages too");
+/// Queues messages of these sizes, and says where the octets lie that are to be written.
+fn fill(queue: &mut SendQueue, sizes: impl IntoIterator<Item = usize>, packs: &mut Packs) -> Vec<*const u8> {
+    sizes.into_iter().for_each(|size| queue.push(Message::from(vec![1; size]), packs).expect("there is room"));
+    let mut slices = [&[][..]; 8];
+    let filled = queue.gather(&mut slices);
+    slices[..filled].iter().map(|slice| slice.as_ptr()).collect()
 }
 
 #[test]
-fn no_more_memory_is_kept_than_of_64_entries() {
-    let mut packs = Packs::default();
-    let mut queue = queue();
-    let all = 100 * (PACKED_OCTETS / 100);
-    (0..all).for_each(|_| queue.push(Message::from(&[1; 98]), &mut packs).unwrap());
+fn the_memory_of_packed_messages_that_were_sent_is_used_again() {
+    // Of one size, and of many.
+    for sizes in [[98; 300], core::array::from_fn(|n| n * 7 % 200)] {
+        let (mut queue, mut packs) = (queue(), Packs::default());
+        let mut places = fill(&mut queue, sizes, &mut packs);
+        assert_eq!(places.len(), 2);
+        for _ in 0..3 {
+            queue.sent(usize::MAX, &mut packs);
+            let mut again = fill(&mut queue, sizes, &mut packs);
+            places.sort();
+            again.sort();
+            assert_eq!(again, places);
+        }
+    }
+}
+
+#[test]
+fn a_queue_takes_no_more_than_four_times_what_it_counts() {
+    let (mut queue, mut packs) = (queue(), Packs::default());
+    let flow = [98; 1_000];
+    fill(&mut queue, flow, &mut packs);
+    queue.sent(usize::MAX, &mut packs);
+    assert!(packs.octets() > 5 * PACKED_OCTETS, "there is much to be given");
+    // Two small ones between large ones are never more than two.
+    for _ in 0..20 {
+        fill(&mut queue, [3, 3, 3_000], &mut packs);
+    }
+    let capacity = |entry: &Entry| match &entry.body {
+        Body::Packed(packed) => packed.capacity(),
+        _ => 0,
+    };
+    assert!(queue.entries.iter().all(|entry| capacity(entry) as u64 <= 4 * entry.charge()));
+    assert!(queue.entries.iter().any(|entry| capacity(entry) > 0));
+}
+
+#[test]
+fn no_more_memory_is_kept_than_of_64_entries_and_none_taken_beyond_it() {
+    let (mut queue, mut packs) = (queue(), Packs::default());
+    fill(&mut queue, vec![98; 100 * (PACKED_OCTETS / 100)], &mut packs);
     assert_eq!(packs.octets(), 0);
-    queue.sent(all * 100, &mut packs);
+    queue.sent(usize::MAX, &mut packs);
     assert_eq!(packs.octets(), 64 * PACKED_OCTETS);
+    let mut other = Packs::default();
+    fill(&mut queue, [98; 200], &mut packs);
+    queue.sent(usize::MAX, &mut other);
+    assert_eq!(other.octets(), PACKED_OCTETS);
+    other.take(&mut packs);
+    assert_eq!((other.octets(), packs.octets()), (64 * PACKED_OCTETS, 0));
+    packs = Packs::default();
+    fill(&mut queue, [98; 200], &mut packs);
+    queue.sent(usize::MAX, &mut packs);
+    other.take(&mut packs);
+    assert_eq!((other.octets(), packs.octets()), (64 * PACKED_OCTETS, PACKED_OCTETS), "what has no place stays");
 }

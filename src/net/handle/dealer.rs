@@ -210,12 +210,7 @@ impl Ledger {
         if !self.reachable {
             return Err(Refusal::Full);
         }
-        self.load.admit(&self.room(), message)
-    }
-
-    /// The mark of all connected peers together.
-    fn room(&self) -> Mark {
-        self.mark.times(self.connected.max(1))
+        self.load.admit(&self.mark.times(self.connected.max(1)), message)
     }
 }
 
@@ -258,6 +253,6 @@ impl Side for socket::Dealer {
         let changed = books.membership != socket.membership() || books.reachable != socket.is_reachable();
         (books.membership, books.reachable) = (socket.membership(), socket.is_reachable());
         (ledger.connected, ledger.reachable) = (socket.peers().len() as u64, books.reachable);
-        ledger.load.settle(before, after, &ledger.room()) || changed
+        ledger.load.settle(before, after) || changed
     }
 }

@@ -65,7 +65,7 @@ pub(super) struct Out<S: Side> {
     pub(super) orders: Vec<Order<S>>,
     /// How much may still be sent to whom.
     pub(super) ledger: S::Ledger,
-    /// The I/O thread has all there was, and waits in its poll or is about to: it has to be woken.
+    /// The I/O thread found nothing here and may wait in its poll: it has to be woken.
     asleep: bool,
     waiting: usize,
     /// Nothing more is taken from the program.
@@ -185,7 +185,8 @@ impl<S: Side> Desk<S> {
         };
         if out.pack(&to, &message) {
             self.wake(out);
-            // The message is freed here, without the lock and where it lies: to move what was just written costs as much.
+            // The message is freed without the lock, and where it lies: a move loads it in larger pieces than it was stored in,
+            // which the processor cannot forward from its stores.
             return Ok(());
         }
         out.entries.push((to, message.into()));
@@ -251,7 +252,8 @@ impl<S: Side> Desk<S> {
                 if run.messages() == 0 {
                     taken.pop_front();
                 }
-                // Before the message moves: what was just written can be read at once only as it was written.
+                // Before the message moves: a move loads it in larger pieces than it was just stored in, which the processor
+                // cannot forward. After the unlock its stores are done.
                 drop(taken);
                 return Ok((from, message));
             }
@@ -301,9 +303,9 @@ impl<S: Side> Desk<S> {
 
     // The side of the I/O thread.
 
-    /// Ends a turn of the I/O thread, with one lock: corrects the ledger, where `settle` says whether anybody has room who
-    /// had none, and takes what the program has left, with the empty `entries` in its place and memory for more. If that is
-    /// nothing, the I/O thread may fall asleep: whoever leaves something from now on rings.
+    /// All that the I/O thread has to do here in a turn, with one lock: corrects the ledger, where `settle` says whether anybody
+    /// has room who had none, and takes what the program has left, with the empty `entries` in its place and memory for more.
+    /// If that is nothing, the I/O thread may fall asleep: whoever leaves something from now on rings.
     pub(super) fn exchange(
         &self,
         entries: &mut Vec<(S::To, Entry)>,
@@ -312,7 +314,9 @@ impl<S: Side> Desk<S> {
     ) -> Vec<Order<S>> {
         let mut out = lock(&self.out);
         let awaited = settle(&mut out.ledger) && out.waiting > 0;
-        out.packs.take(packs);
+        if out.end.is_none() {
+            out.packs.take(packs);
+        }
         mem::swap(entries, &mut out.entries);
         let orders = mem::take(&mut out.orders);
         out.asleep = entries.is_empty() && orders.is_empty();
@@ -324,18 +328,14 @@ impl<S: Side> Desk<S> {
         orders
     }
 
-    /// Has all been taken that lay ready? Asked after [`exchange`](Desk::exchange): whoever takes it later rings.
-    pub(super) fn is_cleared(&self) -> bool {
-        lock(&self.ready).runs.is_empty()
-    }
-
     /// How much the program takes now, as [`charge`] counts.
     pub(super) fn appetite(&self) -> usize {
         READY_OCTETS.saturating_sub(lock(&self.ready).octets)
     }
 
-    /// Lays runs and events ready. If there are `more`, the I/O thread is to be woken when there is room.
-    pub(super) fn lay_out(&self, runs: &mut Runs<S>, events: &mut Vec<HandleEvent>, more: bool) {
+    /// Lays runs and events ready. If there are `more`, the I/O thread is to be woken when there is room; says whether there
+    /// is some now.
+    pub(super) fn lay_out(&self, runs: &mut Runs<S>, events: &mut Vec<HandleEvent>, more: bool) -> bool {
         let news = !runs.is_empty() || !events.is_empty();
         let mut ready = lock(&self.ready);
         ready.octets += runs.iter().map(|(_, run)| charge(run)).sum::<usize>();
@@ -351,19 +351,21 @@ impl<S: Side> Desk<S> {
             ready.events.push_back(event);
         }
         ready.stalled = more;
+        let room = more && ready.runs.is_empty();
         let awaited = ready.waiting > 0;
         drop(ready);
         // Those who wait for a message and those who wait for an event wait at the same place.
         if awaited && news {
             self.came.notify_all();
         }
+        room
     }
 
     /// The socket is at its end: every call that waits returns, and none waits any more.
     pub(super) fn end(&self, end: Result<u64, CloseError>) {
         let mut out = lock(&self.out);
         out.end.get_or_insert(end);
-        out.entries = Vec::new();
+        (out.entries, out.packs) = (Vec::new(), Packs::default());
         // Whoever asked something is told by the loss of the question.
         let orders = mem::take(&mut out.orders);
         drop(out);

@@ -283,13 +283,11 @@ impl Load {
         Ok(())
     }
 
-    /// What was `before` is `after`: says whether it has become less, and half of the mark or less. To wake a sender for
-    /// each message that has left costs more than it sends.
-    pub(super) fn settle(&mut self, before: Load, after: Load, mark: &Mark) -> bool {
+    /// What was `before` is `after`: says whether it has become less.
+    pub(super) fn settle(&mut self, before: Load, after: Load) -> bool {
         self.messages = (self.messages + after.messages).saturating_sub(before.messages);
         self.octets = (self.octets + after.octets).saturating_sub(before.octets);
-        let less = after.messages < before.messages || after.octets < before.octets;
-        less && !mark.half().is_reached(self.messages, self.octets)
+        after.messages < before.messages || after.octets < before.octets
     }
 }
 
@@ -396,7 +394,7 @@ impl Side for socket::Router {
         }
         let broadcasts = std::mem::take(&mut books.broadcasts);
         if broadcasts.messages > 0 {
-            freed |= ledger.broadcasts.settle(broadcasts, Load::default(), &ledger.mark);
+            freed |= ledger.broadcasts.settle(broadcasts, Load::default());
             socket.peers().for_each(|peer| books.note(peer, Load::default()));
         }
         let Books { passed, open, .. } = books;
@@ -412,7 +410,7 @@ impl Side for socket::Router {
             let after = Load { messages: view.counts().queued, octets: view.queued_octets() };
             if let Some(route) = ledger.routes.get_mut(view.identity()) {
                 // By broadcasts it may also have grown.
-                freed |= route.load.settle(before, after, &ledger.mark);
+                freed |= route.load.settle(before, after);
             }
             *place = (after.messages > 0).then_some((*peer, after));
             place.is_some()

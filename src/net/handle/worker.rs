@@ -120,13 +120,11 @@ impl<S: Side> Worker<S> {
             }
             self.pass();
             self.engine.flush();
-            let answers = std::mem::take(&mut self.answers);
             // Before anybody hears of this turn: whoever hears of a peer can send to it.
             self.exchange();
-            answers.into_iter().for_each(|answer| answer());
-            self.deliver();
-            let more = self.engine.socket().has_events();
-            idle = self.batch.is_empty() && self.orders.is_empty() && !(more && self.desk.is_cleared());
+            self.answers.drain(..).for_each(|answer| answer());
+            let more = self.deliver();
+            idle = self.batch.is_empty() && self.orders.is_empty() && !more;
         }
     }
 
@@ -135,8 +133,9 @@ impl<S: Side> Worker<S> {
         let Worker { engine, desk, books, batch, .. } = self;
         let mut packs = std::mem::take(engine.socket_mut().packs());
         let socket = engine.socket();
-        self.orders = desk
-            .exchange(batch, &mut packs, |ledger| !S::is_settled(socket, books) && S::settle(socket, books, ledger));
+        let settle = |ledger: &mut S::Ledger| !S::is_settled(socket, books) && S::settle(socket, books, ledger);
+        self.orders = desk.exchange(batch, &mut packs, settle);
+        *engine.socket_mut().packs() = packs;
     }
 
     /// Passes on what the program has left.
@@ -157,8 +156,8 @@ impl<S: Side> Worker<S> {
     }
 
     /// Lays ready as much as the program takes. The rest waits in the socket, where it holds its senders back, but not
-    /// after the end.
-    fn deliver(&mut self) {
+    /// after the end. Says whether there is more, and room for it.
+    fn deliver(&mut self) -> bool {
         let all = self.engine.socket().is_closed();
         let mut appetite = if all { usize::MAX } else { self.desk.appetite() };
         let mut end = None;
@@ -178,9 +177,10 @@ impl<S: Side> Worker<S> {
             self.events.push(HandleEvent::Socket(event));
         }
         let more = self.engine.socket().has_events();
-        self.desk.lay_out(&mut self.runs, &mut self.events, more);
+        let room = self.desk.lay_out(&mut self.runs, &mut self.events, more);
         if let Some(unsent) = end {
             self.desk.end(Ok(unsent));
         }
+        room
     }
 }
