@@ -56,7 +56,11 @@ impl SendQueue {
             return Err(message);
         }
         if !self.pack(&message, packs) {
-            self.append(Entry::from(message));
+            let entry = match self.entries.back() {
+                Some(last) => last.next(message, packs),
+                None => Entry::from(message),
+            };
+            self.append(entry);
         }
         Ok(())
     }

@@ -95,6 +95,21 @@ impl Entry {
         Entry { octets: octets.len(), messages, body: Body::Block(octets, block) }
     }
 
+    /// An entry for a message that found no place in this one. Behind one that is packed full it has room for as much at
+    /// once, since more is likely to come.
+    pub(crate) fn next(&self, message: Message, packs: &mut Packs) -> Entry {
+        let mut next = Entry::from(message);
+        if let (Body::Packed(_), Body::Message(message)) = (&self.body, &next.body) {
+            if next.octets <= PACK_OCTETS && self.octets + next.octets > PACKED_OCTETS {
+                let mut packed = Vec::new();
+                packs.make_room(&mut packed, PACKED_OCTETS);
+                message.wire().pieces().iter().for_each(|piece| packed.extend_from_slice(piece));
+                next.body = Body::Packed(packed);
+            }
+        }
+        next
+    }
+
     /// Copies a message behind those in here, if all of them are small.
     pub(crate) fn pack(&mut self, message: &Message, packs: &mut Packs) -> bool {
         let octets = message.wire_len();

@@ -307,13 +307,13 @@ fn no_more_memory_is_kept_than_of_64_entries_and_none_taken_beyond_it() {
     queue.sent(usize::MAX, &mut packs);
     assert_eq!(packs.octets(), 64 * PACKED_OCTETS);
     let mut other = Packs::default();
-    fill(&mut queue, [98; 200], &mut packs);
+    fill(&mut queue, [98; 100], &mut packs);
     queue.sent(usize::MAX, &mut other);
     assert_eq!(other.octets(), PACKED_OCTETS);
     other.take(&mut packs);
     assert_eq!((other.octets(), packs.octets()), (64 * PACKED_OCTETS, 0));
     packs = Packs::default();
-    fill(&mut queue, [98; 200], &mut packs);
+    fill(&mut queue, [98; 100], &mut packs);
     queue.sent(usize::MAX, &mut packs);
     other.take(&mut packs);
     assert_eq!((other.octets(), packs.octets()), (64 * PACKED_OCTETS, PACKED_OCTETS), "what has no place stays");

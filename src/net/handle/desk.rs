@@ -189,7 +189,12 @@ impl<S: Side> Desk<S> {
             // which the processor cannot forward from its stores.
             return Ok(());
         }
-        out.entries.push((to, message.into()));
+        let Out { entries, packs, .. } = &mut *out;
+        let entry = match entries.last() {
+            Some((last, entry)) if S::joins(last, &to) => entry.next(message, packs),
+            _ => message.into(),
+        };
+        entries.push((to, entry));
         self.wake(out);
         Ok(())
     }
