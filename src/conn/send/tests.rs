@@ -280,6 +280,27 @@ fn the_memory_of_packed_messages_that_were_sent_is_used_again() {
     }
 }
 
+/// The memory of what is packed.
+fn capacity(entry: &Entry) -> usize {
+    match &entry.body {
+        Body::Packed(packed) => packed.capacity(),
+        _ => 0,
+    }
+}
+
+#[test]
+fn the_entry_behind_a_full_one_has_room_for_as_much_at_once() {
+    let (mut queue, mut packs) = (queue(), Packs::default());
+    fill(&mut queue, [98; PACKED_OCTETS / 100 + 1], &mut packs);
+    let capacities: Vec<usize> = queue.entries.iter().map(capacity).collect();
+    assert_eq!(capacities, [PACKED_OCTETS; 2]);
+    // One that is not small stays where it is.
+    queue.sent(usize::MAX, &mut packs);
+    fill(&mut queue, vec![98; PACKED_OCTETS / 100], &mut packs);
+    fill(&mut queue, [3_000], &mut packs);
+    assert_eq!(queue.entries.iter().map(capacity).collect::<Vec<_>>(), [PACKED_OCTETS, 0]);
+}
+
 #[test]
 fn a_queue_takes_no_more_than_four_times_what_it_counts() {
     let (mut queue, mut packs) = (queue(), Packs::default());
@@ -291,10 +312,6 @@ fn a_queue_takes_no_more_than_four_times_what_it_counts() {
     for _ in 0..20 {
         fill(&mut queue, [3, 3, 3_000], &mut packs);
     }
-    let capacity = |entry: &Entry| match &entry.body {
-        Body::Packed(packed) => packed.capacity(),
-        _ => 0,
-    };
     assert!(queue.entries.iter().all(|entry| capacity(entry) as u64 <= 4 * entry.charge()));
     assert!(queue.entries.iter().any(|entry| capacity(entry) > 0));
 }
