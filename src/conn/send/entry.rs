@@ -16,8 +16,8 @@ const PACK_OCTETS: usize = 2 * 1024;
 /// An entry of packed messages takes no more once it is so large.
 pub(super) const PACKED_OCTETS: usize = 16 * 1024;
 
-/// The least memory for packed messages.
-const LEAST_OCTETS: usize = 4 * ENTRY_OCTETS;
+/// The least memory for packed messages: in three steps of four it is the largest.
+const LEAST_OCTETS: usize = PACKED_OCTETS / 64;
 
 /// The memory of so many packed entries is kept to be used again: 1 MiB.
 const KEPT_PACKS: usize = 64;
@@ -38,17 +38,25 @@ impl Packs {
         }
     }
 
-    /// Makes room behind what is packed. Memory doubles up to a quarter of the largest size and is of that size then: so a
-    /// queue takes at most four times what it counts, whatever it is given.
+    /// Copies a message behind what is packed.
+    fn append(&mut self, packed: &mut Vec<u8>, message: &Message) {
+        self.make_room(packed, message.wire_len());
+        message.wire().pieces().iter().for_each(|piece| packed.extend_from_slice(piece));
+    }
+
+    /// Makes room behind what is packed. Memory grows fourfold, and the largest is used again: so a queue takes at most four
+    /// times what it counts, whatever it is given.
     fn make_room(&mut self, packed: &mut Vec<u8>, octets: usize) {
         let needed = packed.len() + octets;
         if needed <= packed.capacity() {
             return;
         }
-        if needed <= PACKED_OCTETS / 4 {
-            return packed.reserve_exact(needed.next_power_of_two().max(LEAST_OCTETS) - packed.len());
+        let mut size = LEAST_OCTETS;
+        while size < needed {
+            size *= 4;
         }
-        let mut larger = self.0.pop().unwrap_or_else(|| Vec::with_capacity(PACKED_OCTETS));
+        let used = if size == PACKED_OCTETS { self.0.pop() } else { None };
+        let mut larger = used.unwrap_or_else(|| Vec::with_capacity(size));
         larger.extend_from_slice(packed);
         *packed = larger;
     }
@@ -103,7 +111,7 @@ impl Entry {
             if next.octets <= PACK_OCTETS && self.octets + next.octets > PACKED_OCTETS {
                 let mut packed = Vec::new();
                 packs.make_room(&mut packed, PACKED_OCTETS);
-                message.wire().pieces().iter().for_each(|piece| packed.extend_from_slice(piece));
+                packs.append(&mut packed, message);
                 next.body = Body::Packed(packed);
             }
         }
@@ -122,14 +130,13 @@ impl Entry {
             }
             let mut packed = Vec::new();
             packs.make_room(&mut packed, self.octets + octets);
-            first.wire().pieces().iter().for_each(|piece| packed.extend_from_slice(piece));
+            packs.append(&mut packed, first);
             self.body = Body::Packed(packed);
         }
         let Body::Packed(packed) = &mut self.body else {
             return false;
         };
-        packs.make_room(packed, octets);
-        message.wire().pieces().iter().for_each(|piece| packed.extend_from_slice(piece));
+        packs.append(packed, message);
         self.octets += octets;
         self.messages += 1;
         true
