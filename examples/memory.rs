@@ -32,14 +32,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     dealer.handle_dialed(now, server, Address::Unnamed);
     let client = router.accept(now, Address::Unnamed)?;
 
-    dealer.send("ping".into())?;
+    dealer.send("ping")?;
     for _ in 0..4 {
         carry(now, &mut dealer, &mut router, client);
         carry(now, &mut router, &mut dealer, server);
         while let Some(event) = router.poll_event() {
             if let Event::Message { peer, message } = event {
                 println!("the router got {message:?}");
-                router.send(peer, "pong".into())?;
+                router.send(peer, "pong")?;
             }
         }
     }

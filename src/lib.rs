@@ -28,7 +28,7 @@ pub mod time;
 pub mod wire;
 
 pub use conn::{Heartbeat, Identity, Limits, Mark};
-pub use message::{Envelope, Message};
+pub use message::{Envelope, Message, Outgoing};
 #[cfg(feature = "net")]
 pub use net::{Dealer, Endpoint, Engine, Router};
 pub use relay::{Relay, RelayEvent, RelayOptions, Slow};

@@ -1,6 +1,7 @@
 //! Messages in their wire form: one or more frames, validated once, cheap to clone.
 
 mod envelope;
+mod outgoing;
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -10,6 +11,7 @@ use core::fmt;
 use bytes::Bytes;
 
 pub use envelope::Envelope;
+pub use outgoing::Outgoing;
 
 use crate::wire::{Escaped, FrameHeader, FrameKind, encode};
 
@@ -76,8 +78,8 @@ impl Message {
         Builder::default()
     }
 
-    /// The message with this one frame, in a block of exactly the size that it takes. Most messages are made here, and
-    /// [`encode::frame`], which grows what it is given, takes a third more instructions for one.
+    /// The message with this one frame, in a block of exactly the size that it takes. [`encode::frame`], which grows what it is
+    /// given, takes a third more instructions.
     fn single(body: &[u8]) -> Message {
         let header = FrameHeader { kind: FrameKind::Last, size: body.len() as u64 }.encode();
         let mut octets = Vec::with_capacity(header.len() + body.len());
@@ -108,6 +110,11 @@ impl Message {
     /// A message of `frames` frames in `octets`, which the caller has validated.
     pub(crate) fn from_wire(octets: Bytes, frames: u32) -> Message {
         Message { wire: Wire::One(octets), frames }
+    }
+
+    /// Appends its octets in wire form.
+    pub(crate) fn append(&self, octets: &mut Vec<u8>) {
+        self.wire.pieces().iter().for_each(|piece| octets.extend_from_slice(piece));
     }
 
     pub(crate) fn wire(&self) -> &Wire {

@@ -21,11 +21,13 @@ pub use decoder::Credit;
 pub(crate) use decoder::RUN_OCTETS;
 pub use error::{Error, Mismatch, Timeout, Violation};
 pub use identity::{Identity, IdentityError};
+#[cfg(any(feature = "net", test))]
+pub(crate) use send::ENTRY_OCTETS;
 #[cfg(feature = "net")]
 pub(crate) use send::Entry;
-pub(crate) use send::{ENTRY_OCTETS, Packs, SendQueue};
+pub(crate) use send::{Packs, SendQueue};
 
-use crate::message::Message;
+use crate::message::{Message, Outgoing};
 use crate::time::Instant;
 use crate::wire::{Command, Malformed, Properties, SocketType, Version, encode};
 use decoder::{Decoder, Expect, Item, Lend};
@@ -90,7 +92,7 @@ const MAX_PONGS: u8 = 16;
 /// }
 /// assert!(dealer.is_ready() && router.is_ready());
 ///
-/// dealer.send("hello".into()).expect("ready, and its queue is empty");
+/// dealer.send("hello").expect("ready, and its queue is empty");
 /// carry(now, &mut dealer, &mut router, &mut received);
 /// assert_eq!(received, [Message::from("hello")]);
 /// ```
@@ -360,11 +362,13 @@ impl Connection {
     }
 
     /// Queues a message. It never blocks; a message that cannot be taken comes back.
-    pub fn send(&mut self, message: Message) -> Result<(), SendError> {
+    pub fn send<'a>(&mut self, message: impl Into<Outgoing<'a>>) -> Result<(), SendError> {
+        let mut message = message.into();
         if !self.is_ready() {
-            return Err(SendError::NotReady(message));
+            return Err(SendError::NotReady(message.take()));
         }
-        self.send.push(message, &mut Packs::default()).map_err(SendError::Full)
+        let queued = self.send.push(&mut message, &mut Packs::default());
+        if queued { Ok(()) } else { Err(SendError::Full(message.take())) }
     }
 
     /// Shows what is to be written next, in order, and returns the number of slices filled in; 0 if there is nothing.

@@ -15,7 +15,7 @@ pub(crate) use entry::{ENTRY_OCTETS, Entry, Packs};
 use entry::Body;
 
 use crate::conn::Mark;
-use crate::message::{Message, first_message};
+use crate::message::{Message, Outgoing, first_message};
 
 /// Room for so many entries is kept when the queue runs empty: enough for a steady flow without an allocation, and
 /// little for a peer that is idle.
@@ -49,42 +49,100 @@ impl SendQueue {
         }
     }
 
-    /// Appends a message, unless that would pass the mark.
-    pub(crate) fn push(&mut self, message: Message, packs: &mut Packs) -> Result<(), Message> {
-        let octets = (message.wire_len() + ENTRY_OCTETS) as u64;
-        if !self.mark.admits(self.messages, self.charged, 1, octets) {
-            return Err(message);
+    /// Appends a message, unless that would pass the mark; then it is left where it is.
+    pub(crate) fn push(&mut self, message: &mut Outgoing<'_>, packs: &mut Packs) -> bool {
+        let octets = message.wire_len();
+        let room = self.mark.admits(self.messages, self.charged, 1, (octets + ENTRY_OCTETS) as u64);
+        if room {
+            self.place(message, octets, packs);
         }
-        if !self.pack(&message, packs) {
-            let entry = match self.entries.back() {
-                Some(last) => last.next(message, packs),
-                None => Entry::from(message),
-            };
-            self.append(entry);
-        }
-        Ok(())
+        room
     }
 
-    /// Appends an entry, unless that would pass the mark.
-    #[cfg(feature = "net")]
-    pub(crate) fn push_entry(&mut self, entry: Entry, packs: &mut Packs) -> Result<(), Entry> {
-        let (messages, octets) = (u64::from(entry.messages), entry.octets as u64);
-        // The first message as always, and the others behind it.
-        let first = self.mark.admits(self.messages, self.charged, 1, entry.charge());
-        if !first || !self.mark.admits(self.messages + 1, self.charged + ENTRY_OCTETS as u64, messages - 1, octets) {
-            return Err(entry);
+    fn place(&mut self, message: &mut Outgoing<'_>, octets: usize, packs: &mut Packs) {
+        let partly_sent = self.entries.len() == 1 && self.front_sent > 0;
+        // Packed messages may be added to while they are sent; a message that stands alone would move.
+        let last = self.entries.back_mut().filter(|last| !(partly_sent && last.is_message()));
+        match Entry::add(last, message, packs) {
+            Some(entry) => self.append(entry),
+            None => {
+                self.messages += 1;
+                self.charged += octets as u64;
+            }
         }
-        self.push_reserved(entry, packs);
-        Ok(())
     }
 
-    /// Appends what there is room for by the caller's own reckoning.
-    #[cfg(feature = "net")]
+    /// Appends an entry, whatever the mark says.
     pub(crate) fn push_reserved(&mut self, entry: Entry, packs: &mut Packs) {
-        match &entry.body {
-            Body::Message(message) if self.pack(message, packs) => {}
-            _ => self.append(entry),
+        match entry.body {
+            Body::Message(message) => self.place(&mut message.into(), entry.octets, packs),
+            Body::Packed(_) | Body::Block(..) => self.append(entry),
         }
+    }
+
+    /// Puts a message before all others, whatever the mark says. Nothing of them may be written yet.
+    pub(crate) fn push_front(&mut self, message: Message) {
+        let entry = Entry::from(message);
+        self.messages += 1;
+        self.charged += entry.charge();
+        self.entries.push_front(entry);
+    }
+
+    /// Takes the first message off. Nothing may be written yet.
+    pub(crate) fn pop(&mut self) -> Option<Message> {
+        let entry = self.take_front()?;
+        if let Body::Message(message) = entry.body {
+            return Some(message);
+        }
+        let mut messages = entry.messages_from(0).into_iter();
+        let first = messages.next();
+        messages.rev().for_each(|message| self.push_front(message));
+        first
+    }
+
+    /// Moves messages to the end of `other`, from the first on, until there is no room for one. Nothing may be written yet.
+    pub(crate) fn move_to(&mut self, other: &mut SendQueue, packs: &mut Packs) {
+        while let Some(front) = self.entries.front_mut() {
+            let (messages, octets) = other.room_for(front);
+            if messages == front.messages {
+                self.take_front().into_iter().for_each(|entry| other.push_reserved(entry, packs));
+                continue;
+            }
+            if messages > 0 {
+                if let Some(entry) = front.split(messages, octets, packs) {
+                    self.messages -= u64::from(messages);
+                    self.charged -= octets as u64;
+                    other.append(entry);
+                }
+            }
+            break;
+        }
+    }
+
+    /// How many messages of an entry there is room for, and their octets.
+    fn room_for(&self, entry: &Entry) -> (u32, usize) {
+        let fits = |messages: u32, octets: usize| {
+            let octets = (octets + ENTRY_OCTETS) as u64;
+            match messages {
+                // An empty queue takes any one.
+                1 => self.mark.admits(self.messages, self.charged, 1, octets),
+                _ => self.mark.admits(self.messages + 1, self.charged, u64::from(messages) - 1, octets),
+            }
+        };
+        if fits(entry.messages, entry.octets) {
+            return (entry.messages, entry.octets);
+        }
+        let (mut messages, mut at) = (0, 0);
+        if let Body::Packed(packed) = &entry.body {
+            while let Some((octets, _)) = packed.get(at..).and_then(first_message) {
+                if !fits(messages + 1, at + octets) {
+                    break;
+                }
+                messages += 1;
+                at += octets;
+            }
+        }
+        (messages, at)
     }
 
     /// Appends `messages` whole messages that lie in a block of the broadcast log. The mark is the caller's to ask
@@ -97,23 +155,6 @@ impl SendQueue {
         self.messages += u64::from(entry.messages);
         self.charged += entry.charge();
         self.entries.push_back(entry);
-    }
-
-    /// Puts a small message behind the last entry's, if that one holds small messages too.
-    fn pack(&mut self, message: &Message, packs: &mut Packs) -> bool {
-        let partly_sent = self.entries.len() == 1 && self.front_sent > 0;
-        let Some(last) = self.entries.back_mut() else {
-            return false;
-        };
-        // Packed messages may be added to while they are sent; a message that stands alone would move.
-        let grows = !(partly_sent && last.is_message());
-        let before = last.octets;
-        if !grows || !last.pack(message, packs) {
-            return false;
-        }
-        self.messages += 1;
-        self.charged += (last.octets - before) as u64;
-        true
     }
 
     /// Commands to be sent are written to the end of this, whole.
@@ -174,20 +215,19 @@ impl SendQueue {
             if self.front_sent == front.octets {
                 self.front_sent = 0;
                 self.messages_sent += u64::from(front.messages);
-                self.pop_front(packs);
+                self.take_front().into_iter().for_each(|entry| packs.keep(entry));
             }
         }
     }
 
-    fn pop_front(&mut self, packs: &mut Packs) {
-        if let Some(entry) = self.entries.pop_front() {
-            self.messages -= u64::from(entry.messages);
-            self.charged -= entry.charge();
-            packs.keep(entry);
-        }
+    fn take_front(&mut self) -> Option<Entry> {
+        let entry = self.entries.pop_front()?;
+        self.messages -= u64::from(entry.messages);
+        self.charged -= entry.charge();
         if self.entries.is_empty() && self.entries.capacity() > KEPT_ENTRIES {
             self.entries = VecDeque::new();
         }
+        Some(entry)
     }
 
     /// Nothing at all is left to be written.

@@ -124,9 +124,9 @@ fn ready_and_the_first_message_may_come_in_one_segment_or_octet_by_octet() {
 #[test]
 fn nothing_is_sent_before_the_peers_ready() {
     let mut conn = router(|_| {});
-    assert!(matches!(conn.send("early".into()), Err(SendError::NotReady(_))));
+    assert!(matches!(conn.send("early"), Err(SendError::NotReady(_))));
     feed(&mut conn, at(0), &greeting(Version::V3_1)).unwrap();
-    assert!(matches!(conn.send("early".into()), Err(SendError::NotReady(_))));
+    assert!(matches!(conn.send("early"), Err(SendError::NotReady(_))));
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn the_first_error_sticks() {
     assert_eq!(feed(&mut conn, at(2), &message(b"late")), Err(error.clone()));
     assert_eq!(conn.handle_timeout(at(100)), Err(error));
     assert_eq!(conn.poll_timeout(), None);
-    assert!(matches!(conn.send("late".into()), Err(SendError::NotReady(_))));
+    assert!(matches!(conn.send("late"), Err(SendError::NotReady(_))));
 }
 
 #[test]

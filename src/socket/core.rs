@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 #[cfg(feature = "net")]
 use crate::conn::Entry;
 use crate::conn::{self, Config, Connection, Packs, SendQueue};
-use crate::message::Message;
+use crate::message::Outgoing;
 use crate::rand::Rng;
 use crate::socket::deadlines::Deadlines;
 use crate::socket::fanout::Fanout;
@@ -268,24 +268,39 @@ impl Core {
     }
 
     /// Queues a message for a connected peer, on behalf of the user.
-    pub(crate) fn send(&mut self, peer: PeerId, message: Message) -> Result<(), SendError> {
-        if self.closing.is_some() {
-            return Err(SendError::Closing(message));
-        }
-        self.push(peer, message)
+    pub(crate) fn send(&mut self, peer: PeerId, mut message: Outgoing<'_>) -> Result<(), SendError> {
+        let error = match self.closing {
+            Some(_) => SendError::Closing,
+            None => match self.push(peer, &mut message) {
+                Some(true) => return Ok(()),
+                Some(false) => SendError::Full,
+                None => SendError::NoSuchPeer,
+            },
+        };
+        Err(error(message.take()))
     }
 
-    /// Queues a message for a connected peer. If it has no room, the pattern hears when it has some again.
-    pub(crate) fn push(&mut self, peer: PeerId, message: Message) -> Result<(), SendError> {
-        let Some((queue, packs, blocked)) = self.queue(peer) else {
-            return Err(SendError::NoSuchPeer(message));
-        };
-        if let Err(message) = queue.push(message, packs) {
+    /// Queues a message for a connected peer, if it has room; else the pattern hears when it has some again. `None` if there is
+    /// no such peer.
+    pub(crate) fn push(&mut self, peer: PeerId, message: &mut Outgoing<'_>) -> Option<bool> {
+        let (queue, packs, blocked) = self.queue(peer)?;
+        let queued = queue.push(message, packs);
+        if queued {
+            self.queued(peer);
+        } else {
             *blocked = true;
-            return Err(SendError::Full(message));
         }
-        self.queued(peer);
-        Ok(())
+        Some(queued)
+    }
+
+    /// Moves what waits to the queue of a connected peer, as far as that has room; else the pattern hears when it has some
+    /// again.
+    pub(crate) fn fill(&mut self, peer: PeerId, waiting: &mut SendQueue) {
+        if let Some((queue, packs, blocked)) = self.queue(peer) {
+            waiting.move_to(queue, packs);
+            *blocked |= !waiting.is_empty();
+            self.queued(peer);
+        }
     }
 
     /// Queues what there is room for by the caller's own reckoning, unless the peer is not connected.
@@ -297,17 +312,6 @@ impl Core {
         queue.push_reserved(entry, packs);
         self.queued(peer);
         true
-    }
-
-    /// Queues an entry for a connected peer that has room for all of it.
-    #[cfg(feature = "net")]
-    pub(crate) fn push_entry(&mut self, peer: PeerId, entry: Entry) -> Result<(), Entry> {
-        let Some((queue, packs, _)) = self.queue(peer) else {
-            return Err(entry);
-        };
-        queue.push_entry(entry, packs)?;
-        self.queued(peer);
-        Ok(())
     }
 
     /// The queue of a connected peer, memory for it, and whether somebody waits for room in it.

@@ -1,12 +1,11 @@
 //! DEALER (RFC 28): sends to its peers in turn, receives from them in turn.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::routing::{Admission, Routing};
 use super::{Event, Options, Pattern, PeerId, SendError, Socket};
-use crate::conn::{self, ENTRY_OCTETS, Identity, Mark, SendQueue};
-use crate::message::Message;
+use crate::conn::{self, Identity, SendQueue};
+use crate::message::{Message, Outgoing};
 use crate::socket::core::Core;
 use crate::socket::rotation::Rotation;
 use crate::wire::SocketType;
@@ -16,8 +15,8 @@ use crate::wire::SocketType;
 pub struct Dealer {
     /// The connected peers that are not full.
     rotation: Rotation,
-    waiting: Waiting,
-    mark: Mark,
+    /// Messages that no connected peer could take, in order.
+    waiting: SendQueue,
     /// A message was given back for want of room.
     refused: bool,
 }
@@ -27,8 +26,8 @@ impl Pattern for Dealer {}
 impl Socket<Dealer> {
     /// A DEALER. `seed` feeds the jitter of its re-dialling; any number will do, if not every process uses the same.
     pub fn dealer(options: Options, seed: u64) -> Socket<Dealer> {
-        let mark = options.send_mark;
-        let pattern = Dealer { rotation: Rotation::default(), waiting: Waiting::default(), mark, refused: false };
+        let waiting = SendQueue::new(options.send_mark);
+        let pattern = Dealer { rotation: Rotation::default(), waiting, refused: false };
         Socket::with(pattern, options, seed)
     }
 
@@ -45,41 +44,28 @@ impl Socket<Dealer> {
     ///
     /// A message that was written, wholly or in part, to a connection that then breaks: the peer may have received it
     /// or not, so it is not sent again (D4). What was not begun is sent over another connection.
-    pub fn send(&mut self, message: Message) -> Result<(), SendError> {
-        let core = &mut self.core;
+    pub fn send<'a>(&mut self, message: impl Into<Outgoing<'a>>) -> Result<(), SendError> {
+        let mut message = message.into();
+        let Socket { core, pattern, .. } = self;
         if core.closing.is_some() {
-            return Err(SendError::Closing(message));
+            return Err(SendError::Closing(message.take()));
         }
-        let message = match self.pattern.offer(core, message) {
-            Ok(()) => return Ok(()),
-            Err(message) => message,
-        };
-        let waiting = &self.pattern.waiting;
-        if core.living == 0 || !self.pattern.mark.admits(waiting.len(), waiting.octets, 1, charge(&message)) {
-            self.pattern.refused = true;
-            return Err(SendError::Full(message));
+        // Not before those that wait already.
+        if pattern.waiting.is_empty() && pattern.pass(core, &mut message) {
+            return Ok(());
         }
-        self.pattern.waiting.push_back(message);
-        Ok(())
+        if core.living > 0 && pattern.waiting.push(&mut message, &mut core.packs) {
+            return Ok(());
+        }
+        pattern.refused = true;
+        Err(SendError::Full(message.take()))
     }
 
     /// As `send`, for what there is room for by the caller's own reckoning.
     #[cfg(feature = "net")]
     pub(crate) fn send_reserved(&mut self, entry: conn::Entry) {
-        let Dealer { rotation, waiting, .. } = &self.pattern;
-        // With one peer to take it, there are no turns to take.
-        let entry = match rotation.only().filter(|_| waiting.messages.is_empty()) {
-            Some(peer) => match self.core.push_entry(peer, entry) {
-                Ok(()) => return,
-                Err(entry) => entry,
-            },
-            None => entry,
-        };
-        for message in entry.messages_from(0) {
-            if let Err(message) = self.pattern.offer(&mut self.core, message) {
-                self.pattern.waiting.push_back(message);
-            }
-        }
+        self.pattern.waiting.push_reserved(entry, &mut self.core.packs);
+        self.pattern.drain(&mut self.core);
     }
 
     /// Is some peer connected, on its way to be, or being dialled?
@@ -91,7 +77,7 @@ impl Socket<Dealer> {
     /// The messages and octets that are not sent: waiting in the socket, and in the queues of all peers.
     #[cfg(feature = "net")]
     pub(crate) fn unsent(&self) -> (u64, u64) {
-        let waiting = (self.pattern.waiting.len(), self.pattern.waiting.octets);
+        let waiting = (self.pattern.waiting.messages(), self.pattern.waiting.charged());
         self.peers()
             .filter_map(|peer| self.peer(peer))
             .fold(waiting, |(messages, octets), peer| (messages + peer.counts().queued, octets + peer.queued_octets()))
@@ -99,79 +85,45 @@ impl Socket<Dealer> {
 
     /// The messages that wait for a peer to take them.
     pub fn waiting(&self) -> usize {
-        self.pattern.waiting.messages.len()
+        self.pattern.waiting.messages() as usize
     }
 }
 
 impl Dealer {
-    /// To the next peer that can take it, unless others wait already.
-    fn offer(&mut self, core: &mut Core, message: Message) -> Result<(), Message> {
-        if self.waiting.messages.is_empty() { self.pass(core, message) } else { Err(message) }
-    }
-
-    fn pass(&mut self, core: &mut Core, mut message: Message) -> Result<(), Message> {
+    /// To the next peer that can take it; says whether there is one.
+    fn pass(&mut self, core: &mut Core, message: &mut Outgoing<'_>) -> bool {
         while let Some(peer) = self.rotation.front() {
-            match core.push(peer, message) {
-                Ok(()) => {
-                    self.rotation.advance();
-                    return Ok(());
-                }
-                Err(error) => {
-                    self.rotation.leave(peer);
-                    message = error.into_message();
-                }
+            if core.push(peer, message) == Some(true) {
+                self.rotation.advance();
+                return true;
             }
+            self.rotation.leave(peer);
         }
-        Err(message)
+        false
     }
 
     /// Passes on what waits, as far as peers take it.
     fn drain(&mut self, core: &mut Core) {
-        while let Some(message) = self.waiting.pop_front() {
-            if let Err(message) = self.pass(core, message) {
-                self.waiting.push_front(message);
+        while !self.waiting.is_empty() {
+            // With one peer to take it, there are no turns to take.
+            if let Some(peer) = self.rotation.only() {
+                core.fill(peer, &mut self.waiting);
+                if !self.waiting.is_empty() {
+                    self.rotation.leave(peer);
+                }
                 break;
             }
+            let Some(mut message) = self.rotation.front().and_then(|_| self.waiting.pop()).map(Outgoing::from) else {
+                break;
+            };
+            if !self.pass(core, &mut message) {
+                self.waiting.push_front(message.take());
+            }
         }
-        let room = !self.mark.half().is_reached(self.waiting.len(), self.waiting.octets);
-        if room && core::mem::take(&mut self.refused) {
+        if self.waiting.has_room() && core::mem::take(&mut self.refused) {
             core.notices.push_back(Event::Writable { peer: None });
         }
     }
-}
-
-/// Messages that no connected peer could take, in order.
-#[derive(Debug, Default)]
-struct Waiting {
-    messages: VecDeque<Message>,
-    octets: u64,
-}
-
-impl Waiting {
-    fn push_back(&mut self, message: Message) {
-        self.octets += charge(&message);
-        self.messages.push_back(message);
-    }
-
-    fn push_front(&mut self, message: Message) {
-        self.octets += charge(&message);
-        self.messages.push_front(message);
-    }
-
-    fn pop_front(&mut self) -> Option<Message> {
-        let message = self.messages.pop_front()?;
-        self.octets -= charge(&message);
-        Some(message)
-    }
-
-    fn len(&self) -> u64 {
-        self.messages.len() as u64
-    }
-}
-
-/// What a message counts among those that wait: as in the queue of a peer.
-fn charge(message: &Message) -> u64 {
-    (message.wire_len() + ENTRY_OCTETS) as u64
 }
 
 impl Routing for Dealer {
@@ -222,10 +174,10 @@ impl Routing for Dealer {
     }
 
     fn waiting(&self) -> u64 {
-        self.waiting.len()
+        self.waiting.messages()
     }
 
     fn discard_waiting(&mut self) -> u64 {
-        core::mem::take(&mut self.waiting).len()
+        self.waiting.discard_unsent()
     }
 }

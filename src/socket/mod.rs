@@ -131,7 +131,7 @@ pub(crate) mod routing {
 /// dealer.handle_dialed(now, server, Address::Unnamed);
 /// let client = router.accept(now, Address::Unnamed)?;
 ///
-/// dealer.send("hello".into()).expect("it waits until the handshake is complete");
+/// dealer.send("hello").expect("it waits until the handshake is complete");
 /// for _ in 0..3 {
 ///     turn(now, &mut dealer, &mut router, client);
 ///     turn(now, &mut router, &mut dealer, server);

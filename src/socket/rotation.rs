@@ -27,7 +27,6 @@ impl Rotation {
     }
 
     /// Who has every turn.
-    #[cfg(feature = "net")]
     pub(crate) fn only(&self) -> Option<PeerId> {
         self.front().filter(|_| self.ring.len() == 1)
     }

@@ -7,7 +7,7 @@ use core::cmp::Reverse;
 use super::routing::{Admission, Routing};
 use super::{Cause, Duplicates, Event, Options, Pattern, PeerId, SendError, Socket};
 use crate::conn::{self, Connection, Identity, SendQueue};
-use crate::message::{Message, Run};
+use crate::message::{Message, Outgoing, Run};
 use crate::socket::core::Core;
 use crate::socket::fanout::Fanout;
 use crate::wire::SocketType;
@@ -41,15 +41,15 @@ impl Socket<Router> {
     /// With the message: [`NoSuchPeer`](SendError::NoSuchPeer) if the peer is not connected;
     /// [`Full`](SendError::Full) if its queue is at [`Options::send_mark`], and then one [`Event::Writable`] comes when
     /// half of it is free.
-    pub fn send(&mut self, peer: PeerId, message: Message) -> Result<(), SendError> {
+    pub fn send<'a>(&mut self, peer: PeerId, message: impl Into<Outgoing<'a>>) -> Result<(), SendError> {
         // What was broadcast before must go out before.
         self.pattern.end_turn(&mut self.core);
-        self.core.send(peer, message)
+        self.core.send(peer, message.into())
     }
 
     /// As [`send`](Socket::send), but drops and counts a message that cannot be queued, as libzmq's ROUTER does by default. Says
     /// whether it was queued.
-    pub fn send_lossy(&mut self, peer: PeerId, message: Message) -> bool {
+    pub fn send_lossy<'a>(&mut self, peer: PeerId, message: impl Into<Outgoing<'a>>) -> bool {
         // An earlier `send` may wait for room; this one does not.
         let blocked = self.core.peers.get(peer).is_some_and(|slot| slot.blocked);
         let queued = self.send(peer, message).is_ok();

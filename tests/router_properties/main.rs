@@ -165,9 +165,9 @@ fn a_lossy_send_does_not_swallow_the_news_of_room() {
     let mut desk = desk(Options::new().send_mark(Mark { messages: Some(1), octets: None }));
     let peer = desk.join("DEALER", b"");
     desk.hear(peer, usize::MAX);
-    desk.socket.send(peer, "one".into()).expect("an empty queue");
-    assert!(matches!(desk.socket.send(peer, "two".into()), Err(SendError::Full(_))));
-    assert!(!desk.socket.send_lossy(peer, "three".into()));
+    desk.socket.send(peer, "one").expect("an empty queue");
+    assert!(matches!(desk.socket.send(peer, "two"), Err(SendError::Full(_))));
+    assert!(!desk.socket.send_lossy(peer, "three"));
     desk.hear(peer, usize::MAX);
     let mut events = std::iter::from_fn(|| desk.socket.poll_event());
     assert!(events.any(|event| matches!(event, Event::Writable { peer: Some(room) } if room == peer)));

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::message::{Message, first_message};
+use crate::message::{Message, Outgoing, first_message};
 
 /// What an entry counts besides its octets: about what it takes in memory.
 pub(crate) const ENTRY_OCTETS: usize = 64;
@@ -36,12 +36,6 @@ impl Packs {
                 self.0.push(packed);
             }
         }
-    }
-
-    /// Copies a message behind what is packed.
-    fn append(&mut self, packed: &mut Vec<u8>, message: &Message) {
-        self.make_room(packed, message.wire_len());
-        message.wire().pieces().iter().for_each(|piece| packed.extend_from_slice(piece));
     }
 
     /// Makes room behind what is packed. Memory grows fourfold, and the largest is used again: so a queue takes at most four
@@ -103,24 +97,28 @@ impl Entry {
         Entry { octets: octets.len(), messages, body: Body::Block(octets, block) }
     }
 
-    /// An entry for a message that found no place in this one. Behind one that is packed full it has room for as much at
-    /// once, since more is likely to come.
-    pub(crate) fn next(&self, message: Message, packs: &mut Packs) -> Entry {
-        let mut next = Entry::from(message);
-        if let (Body::Packed(_), Body::Message(message)) = (&self.body, &next.body) {
-            if next.octets <= PACK_OCTETS && self.octets + next.octets > PACKED_OCTETS {
+    /// Adds a message to those that end with the entry `last`: behind what is in there, if all of it is small, or else in an
+    /// entry of its own, which is returned. Behind one that is packed full it has room for as much at once, since more is
+    /// likely to come.
+    pub(crate) fn add(last: Option<&mut Entry>, message: &mut Outgoing<'_>, packs: &mut Packs) -> Option<Entry> {
+        let octets = message.wire_len();
+        if let Some(last) = last {
+            if last.pack(message, octets, packs) {
+                return None;
+            }
+            if octets <= PACK_OCTETS && matches!(last.body, Body::Packed(_)) {
                 let mut packed = Vec::new();
                 packs.make_room(&mut packed, PACKED_OCTETS);
-                packs.append(&mut packed, message);
-                next.body = Body::Packed(packed);
+                message.append(&mut packed);
+                return Some(Entry { body: Body::Packed(packed), octets, messages: 1 });
             }
         }
-        next
+        Some(Entry::from(message.take()))
     }
 
     /// Copies a message behind those in here, if all of them are small.
-    pub(crate) fn pack(&mut self, message: &Message, packs: &mut Packs) -> bool {
-        let octets = message.wire_len();
+    #[inline]
+    fn pack(&mut self, message: &Outgoing<'_>, octets: usize, packs: &mut Packs) -> bool {
         if octets > PACK_OCTETS || self.octets + octets > PACKED_OCTETS {
             return false;
         }
@@ -130,16 +128,30 @@ impl Entry {
             }
             let mut packed = Vec::new();
             packs.make_room(&mut packed, self.octets + octets);
-            packs.append(&mut packed, first);
+            first.append(&mut packed);
             self.body = Body::Packed(packed);
         }
         let Body::Packed(packed) = &mut self.body else {
             return false;
         };
-        packs.append(packed, message);
+        packs.make_room(packed, octets);
+        message.append(packed);
         self.octets += octets;
         self.messages += 1;
         true
+    }
+
+    /// Takes off the first `messages`, which have so many octets; not all of them.
+    pub(super) fn split(&mut self, messages: u32, octets: usize, packs: &mut Packs) -> Option<Entry> {
+        let Body::Packed(packed) = &mut self.body else {
+            return None;
+        };
+        let mut first = Vec::new();
+        packs.make_room(&mut first, octets);
+        first.extend(packed.drain(..octets.min(packed.len())));
+        self.octets -= octets;
+        self.messages -= messages;
+        Some(Entry { body: Body::Packed(first), octets, messages })
     }
 
     pub(super) fn is_message(&self) -> bool {

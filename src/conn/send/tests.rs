@@ -1,5 +1,9 @@
 use alloc::vec;
 
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
 use super::entry::PACKED_OCTETS;
 use super::*;
 use crate::wire::{FrameKind, encode};
@@ -17,7 +21,7 @@ fn wire(body: &[u8]) -> Vec<u8> {
 }
 
 fn push(queue: &mut SendQueue, body: &[u8]) {
-    queue.push(Message::from(body), &mut Packs::default()).expect("there is room");
+    assert!(queue.push(&mut body.into(), &mut Packs::default()), "there is room");
 }
 
 fn ping(queue: &mut SendQueue) -> Vec<u8> {
@@ -55,7 +59,7 @@ fn one_of_each(queue: &mut SendQueue) -> Vec<u8> {
     let block = [wire(b"b1"), wire(b"b2")].concat();
     push(queue, b"small");
     push(queue, b"");
-    queue.push(large.clone(), &mut Packs::default()).unwrap();
+    assert!(queue.push(&mut large.clone().into(), &mut Packs::default()));
     queue.push_block(Bytes::from(block.clone()), 2, 1);
     push(queue, &[3; 2_600]);
     let mut all = [wire(b"small"), wire(b"")].concat();
@@ -113,7 +117,7 @@ fn small_messages_that_wait_are_packed_into_one_slice() {
 fn a_message_that_is_not_small_stays_where_it_is() {
     let mut queue = queue();
     let message = Message::from(vec![1; 3_000]);
-    queue.push(message.clone(), &mut Packs::default()).unwrap();
+    assert!(queue.push(&mut message.clone().into(), &mut Packs::default()));
     push(&mut queue, b"small");
     let mut slices = [&[][..]; 8];
     assert_eq!(queue.gather(&mut slices), 2);
@@ -143,14 +147,14 @@ fn the_mark_counts_messages_and_octets_and_an_empty_queue_takes_any_one() {
     let mut queue = SendQueue::new(Mark { messages: Some(2), octets: Some(1_000) });
     push(&mut queue, &[0; 5_000]);
     assert!(queue.is_full());
-    assert!(queue.push(Message::from("more"), &mut Packs::default()).is_err());
+    assert!(!queue.push(&mut "more".into(), &mut Packs::default()));
     written(&mut queue, usize::MAX);
     push(&mut queue, &[0; 300]);
-    assert!(queue.push(Message::from(vec![0; 700]), &mut Packs::default()).is_err(), "the octets would be too many");
+    assert!(!queue.push(&mut vec![0; 700].into(), &mut Packs::default()), "the octets would be too many");
     assert!(!queue.is_full());
     push(&mut queue, &[0; 300]);
     assert!(queue.is_full() && !queue.has_room());
-    assert!(queue.push(Message::from(""), &mut Packs::default()).is_err(), "the messages would be too many");
+    assert!(!queue.push(&mut "".into(), &mut Packs::default()), "the messages would be too many");
 }
 
 #[test]
@@ -257,7 +261,7 @@ fn an_empty_queue_holds_no_memory_to_speak_of_and_enough_for_a_steady_flow() {
 
 /// Queues messages of these sizes, and says where the octets lie that are to be written.
 fn fill(queue: &mut SendQueue, sizes: impl IntoIterator<Item = usize>, packs: &mut Packs) -> Vec<*const u8> {
-    sizes.into_iter().for_each(|size| queue.push(Message::from(vec![1; size]), packs).expect("there is room"));
+    sizes.into_iter().for_each(|size| assert!(queue.push(&mut vec![1; size].into(), packs), "there is room"));
     let mut slices = [&[][..]; 8];
     let filled = queue.gather(&mut slices);
     slices[..filled].iter().map(|slice| slice.as_ptr()).collect()
@@ -339,4 +343,62 @@ fn memory_goes_from_one_to_another_as_far_as_that_has_a_place_for_it() {
     other = Packs::default();
     other.take(&mut packs);
     assert_eq!((other.octets(), packs.octets()), (16 * PACKED_OCTETS, 0));
+}
+
+/// The bodies of what is queued, in order.
+fn bodies(queue: SendQueue) -> Vec<Vec<u8>> {
+    queue.into_unsent().map(|message| message.frames().flatten().copied().collect()).collect()
+}
+
+/// Messages of which no two are alike.
+fn different(sizes: &[usize]) -> Vec<Vec<u8>> {
+    let body = |(n, size): (usize, &usize)| [&(n as u32).to_be_bytes()[..], &vec![7; *size]].concat();
+    sizes.iter().enumerate().map(body).collect()
+}
+
+proptest! {
+    #[test]
+    fn as_many_messages_move_to_another_queue_as_it_would_take_one_by_one(
+        before in vec(0..3_000_usize, 0..5),
+        waiting in vec(prop_oneof![8 => 0..60_usize, 1 => 2_000..3_000_usize], 1..1_500),
+        messages in option::of(1..2_000_u32),
+        octets in option::of(1..100_000_u64),
+    ) {
+        let mut packs = Packs::default();
+        let sizes = [&before[..], &waiting].concat();
+        let all = different(&sizes);
+        let (mut queue, mut from) = (queue(), queue());
+        all[..before.len()].iter().for_each(|body| push(&mut queue, body));
+        all[before.len()..].iter().for_each(|body| push(&mut from, body));
+        queue.mark = Mark { messages, octets };
+
+        from.move_to(&mut queue, &mut packs);
+        prop_assert_eq!(queue.messages() + from.messages(), all.len() as u64);
+        for queue in [&queue, &from] {
+            prop_assert_eq!(queue.charged(), queue.entries.iter().map(Entry::charge).sum::<u64>());
+        }
+        let moved = queue.messages() as usize;
+        let next = all.get(moved).map(|body| wire(body).len() + ENTRY_OCTETS);
+        let room = next.is_some_and(|octets| queue.mark.admits(queue.messages, queue.charged, 1, octets as u64));
+        prop_assert!(!room, "only {moved} were moved");
+        prop_assert_eq!([bodies(queue), bodies(from)].concat(), all);
+    }
+
+    #[test]
+    fn messages_are_taken_off_one_by_one_in_order(sizes in vec(0..3_000_usize, 0..40), at_once in 1..5_usize) {
+        let all = different(&sizes);
+        let mut waiting = queue();
+        let mut taken = Vec::new();
+        for bodies in all.chunks(at_once) {
+            bodies.iter().for_each(|body| push(&mut waiting, body));
+            let message = waiting.pop().expect("there are some");
+            // Who takes one and finds no place for it puts it back.
+            waiting.push_front(message.clone());
+            prop_assert_eq!(waiting.pop(), Some(message.clone()));
+            taken.push(message);
+        }
+        taken.extend(core::iter::from_fn(|| waiting.pop()));
+        prop_assert!(taken.into_iter().eq(all.iter().map(|body| Message::from(&body[..]))));
+        prop_assert_eq!((waiting.messages(), waiting.charged()), (0, 0));
+    }
 }

@@ -9,7 +9,7 @@ use super::router::{Load, PeerSummary};
 use super::worker::Side;
 use super::{CloseError, Handle, HandleEvent, HandleOptions, OpenError, RecvError, seed, until};
 use crate::conn::{Entry, Mark};
-use crate::message::Message;
+use crate::message::{Message, Outgoing};
 use crate::net::Endpoint;
 use crate::socket::{self, Counts, PeerId, SendError, Socket};
 
@@ -110,22 +110,22 @@ impl Dealer {
     /// # Errors
     ///
     /// [`Closing`](SendError::Closing) with the message, if the handle is closed.
-    pub fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+    pub fn send<'a>(&self, message: impl Into<Outgoing<'a>>) -> Result<(), SendError> {
         self.send_within(message.into(), Wait::Forever)
     }
 
     /// As [`send`](Dealer::send), but waits no longer than `timeout`: then the message comes back as
     /// [`Full`](SendError::Full).
-    pub fn send_timeout(&self, message: impl Into<Message>, timeout: Duration) -> Result<(), SendError> {
+    pub fn send_timeout<'a>(&self, message: impl Into<Outgoing<'a>>, timeout: Duration) -> Result<(), SendError> {
         self.send_within(message.into(), until(timeout))
     }
 
     /// As [`send`](Dealer::send), but does not wait.
-    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+    pub fn try_send<'a>(&self, message: impl Into<Outgoing<'a>>) -> Result<(), SendError> {
         self.send_within(message.into(), Wait::Not)
     }
 
-    fn send_within(&self, message: Message, wait: Wait) -> Result<(), SendError> {
+    fn send_within(&self, message: Outgoing<'_>, wait: Wait) -> Result<(), SendError> {
         self.handle.desk.send(message, wait, Ledger::reserve)
     }
 
@@ -206,11 +206,11 @@ impl Ledger {
         Ledger { mark, connected: 0, reachable: false, load: Load::default() }
     }
 
-    pub(super) fn reserve(&mut self, message: &Message) -> Result<(), Refusal> {
+    pub(super) fn reserve(&mut self, octets: usize) -> Result<(), Refusal> {
         if !self.reachable {
             return Err(Refusal::Full);
         }
-        self.load.admit(&self.mark.times(self.connected.max(1)), message)
+        self.load.admit(&self.mark.times(self.connected.max(1)), octets)
     }
 }
 

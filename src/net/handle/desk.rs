@@ -16,7 +16,7 @@ use super::sync::{Condvar, Mutex, MutexGuard};
 use super::worker::Side;
 use super::{CloseError, HandleEvent, RecvError, until};
 use crate::conn::{ENTRY_OCTETS, Entry, Packs};
-use crate::message::{Message, Run};
+use crate::message::{Message, Outgoing, Run};
 use crate::net::Engine;
 use crate::socket::SendError;
 
@@ -74,14 +74,6 @@ pub(super) struct Out<S: Side> {
     end: Option<Result<u64, CloseError>>,
     /// The last connection is gone too, and with it the I/O thread.
     finished: bool,
-}
-
-impl<S: Side> Out<S> {
-    /// Copies a small message behind those that were left before it.
-    fn pack(&mut self, to: &S::To, message: &Message) -> bool {
-        let Out { entries, packs, .. } = self;
-        entries.last_mut().is_some_and(|(last, entry)| S::joins(last, to) && entry.pack(message, packs))
-    }
 }
 
 /// Why there is no place for a message.
@@ -158,21 +150,22 @@ impl<S: Side> Desk<S> {
         }
     }
 
-    /// Leaves a message for the I/O thread, as soon as `reserve` finds that there is room for it.
+    /// Leaves a message for the I/O thread, as soon as `reserve` finds that there is room for its octets.
     pub(super) fn send(
         &self,
-        message: Message,
+        mut message: Outgoing<'_>,
         wait: Wait,
-        reserve: impl Fn(&mut S::Ledger, &Message) -> Result<S::To, Refusal>,
+        reserve: impl Fn(&mut S::Ledger, usize) -> Result<S::To, Refusal>,
     ) -> Result<(), SendError> {
+        let octets = message.wire_len();
         let mut out = lock(&self.out);
         let to = loop {
             if out.closing || out.end.is_some() {
-                return Err(SendError::Closing(message));
+                return Err(SendError::Closing(message.take()));
             }
-            match reserve(&mut out.ledger, &message) {
+            match reserve(&mut out.ledger, octets) {
                 Ok(to) => break to,
-                Err(Refusal::NoSuchPeer) => return Err(SendError::NoSuchPeer(message)),
+                Err(Refusal::NoSuchPeer) => return Err(SendError::NoSuchPeer(message.take())),
                 Err(Refusal::Full) => {}
             }
             out.waiting += 1;
@@ -180,21 +173,14 @@ impl<S: Side> Desk<S> {
             (out, again) = pause(&self.room, out, wait);
             out.waiting -= 1;
             if !again {
-                return Err(SendError::Full(message));
+                return Err(SendError::Full(message.take()));
             }
         };
-        if out.pack(&to, &message) {
-            self.wake(out);
-            // The message is freed without the lock, and where it lies: a move loads it in larger pieces than it was stored in,
-            // which the processor cannot forward from its stores.
-            return Ok(());
-        }
         let Out { entries, packs, .. } = &mut *out;
-        let entry = match entries.last() {
-            Some((last, entry)) if S::joins(last, &to) => entry.next(message, packs),
-            _ => message.into(),
-        };
-        entries.push((to, entry));
+        let last = entries.last_mut().and_then(|(last, entry)| S::joins(last, &to).then_some(entry));
+        if let Some(entry) = Entry::add(last, &mut message, packs) {
+            entries.push((to, entry));
+        }
         self.wake(out);
         Ok(())
     }

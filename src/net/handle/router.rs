@@ -9,7 +9,7 @@ use super::desk::{Refusal, Wait};
 use super::worker::Side;
 use super::{CloseError, Handle, HandleEvent, HandleOptions, OpenError, RecvError, seed, until};
 use crate::conn::{ENTRY_OCTETS, Entry, Identity, Mark};
-use crate::message::Message;
+use crate::message::{Message, Outgoing};
 use crate::net::Endpoint;
 use crate::socket::{self, Address, Counts, PeerId, SendError, Socket};
 
@@ -131,28 +131,28 @@ impl Router {
     /// With the message: [`NoSuchPeer`](SendError::NoSuchPeer) if no such peer is connected, at once or while waiting;
     /// [`Closing`](SendError::Closing) if the handle is closed. A message that was taken is lost if the connection
     /// ends before it is written; [`HandleEvent`] tells.
-    pub fn send(&self, to: impl AsRef<[u8]>, message: impl Into<Message>) -> Result<(), SendError> {
+    pub fn send<'a>(&self, to: impl AsRef<[u8]>, message: impl Into<Outgoing<'a>>) -> Result<(), SendError> {
         self.send_within(to.as_ref(), message.into(), Wait::Forever)
     }
 
     /// As [`send`](Router::send), but waits no longer than `timeout`: then the message comes back as
     /// [`Full`](SendError::Full).
-    pub fn send_timeout(
+    pub fn send_timeout<'a>(
         &self,
         to: impl AsRef<[u8]>,
-        message: impl Into<Message>,
+        message: impl Into<Outgoing<'a>>,
         timeout: Duration,
     ) -> Result<(), SendError> {
         self.send_within(to.as_ref(), message.into(), until(timeout))
     }
 
     /// As [`send`](Router::send), but does not wait.
-    pub fn try_send(&self, to: impl AsRef<[u8]>, message: impl Into<Message>) -> Result<(), SendError> {
+    pub fn try_send<'a>(&self, to: impl AsRef<[u8]>, message: impl Into<Outgoing<'a>>) -> Result<(), SendError> {
         self.send_within(to.as_ref(), message.into(), Wait::Not)
     }
 
-    fn send_within(&self, to: &[u8], message: Message, wait: Wait) -> Result<(), SendError> {
-        self.handle.desk.send(message, wait, |ledger, message| ledger.reserve(to, message))
+    fn send_within(&self, to: &[u8], message: Outgoing<'_>, wait: Wait) -> Result<(), SendError> {
+        self.handle.desk.send(message, wait, |ledger, octets| ledger.reserve(to, octets))
     }
 
     /// Sends a message to all connected peers but one; to all if that one is not connected. It does not wait for
@@ -162,10 +162,12 @@ impl Router {
     /// # Errors
     ///
     /// [`Closing`](SendError::Closing) with the message, if the handle is closed.
-    pub fn broadcast_except(&self, except: Option<&Identity>, message: impl Into<Message>) -> Result<(), SendError> {
-        self.handle
-            .desk
-            .send(message.into(), Wait::Forever, |ledger, message| ledger.reserve_broadcast(except, message))
+    pub fn broadcast_except<'a>(
+        &self,
+        except: Option<&Identity>,
+        message: impl Into<Outgoing<'a>>,
+    ) -> Result<(), SendError> {
+        self.handle.desk.send(message.into(), Wait::Forever, |ledger, octets| ledger.reserve_broadcast(except, octets))
     }
 
     /// Waits for a message, and says who sent it. Peers take turns.
@@ -257,9 +259,9 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// One message: as the socket's queues count it, at most.
-    pub(super) fn of(message: &Message) -> Load {
-        Load { messages: 1, octets: (message.wire_len() + ENTRY_OCTETS) as u64 }
+    /// A message of so many octets on the wire: as the socket's queues count it, at most.
+    pub(super) fn of(octets: usize) -> Load {
+        Load { messages: 1, octets: (octets + ENTRY_OCTETS) as u64 }
     }
 
     /// The messages of an entry, each counted as it was when it was sent.
@@ -273,9 +275,9 @@ impl Load {
         self.octets += more.octets;
     }
 
-    /// Adds a message, if the mark allows it.
-    pub(super) fn admit(&mut self, mark: &Mark, message: &Message) -> Result<(), Refusal> {
-        let more = Load::of(message);
+    /// Adds a message of so many octets on the wire, if the mark allows it.
+    pub(super) fn admit(&mut self, mark: &Mark, octets: usize) -> Result<(), Refusal> {
+        let more = Load::of(octets);
         if !mark.admits(self.messages, self.octets, more.messages, more.octets) {
             return Err(Refusal::Full);
         }
@@ -292,14 +294,14 @@ impl Load {
 }
 
 impl Ledger {
-    fn reserve(&mut self, to: &[u8], message: &Message) -> Result<To, Refusal> {
+    fn reserve(&mut self, to: &[u8], octets: usize) -> Result<To, Refusal> {
         let route = self.routes.get_mut(to).ok_or(Refusal::NoSuchPeer)?;
-        route.load.admit(&self.mark, message)?;
+        route.load.admit(&self.mark, octets)?;
         Ok(To::Peer(route.peer))
     }
 
-    fn reserve_broadcast(&mut self, except: Option<&Identity>, message: &Message) -> Result<To, Refusal> {
-        self.broadcasts.admit(&self.mark, message)?;
+    fn reserve_broadcast(&mut self, except: Option<&Identity>, octets: usize) -> Result<To, Refusal> {
+        self.broadcasts.admit(&self.mark, octets)?;
         let except = except.and_then(|identity| self.routes.get(identity));
         Ok(To::AllBut(except.map(|route| route.peer)))
     }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::harness::{Rig, hello, wire};
-use crate::conn::Mark;
+use crate::conn::{ENTRY_OCTETS, Mark};
 use crate::message::Message;
 use crate::socket::{Address, Closed, DialError, Options, SendError};
 use crate::wire::{SocketType, encode};
@@ -78,7 +78,7 @@ fn a_flood_of_empty_messages_reaches_the_mark_in_octets_too() {
     let mut rig = Rig::dealer(Options::new().send_mark(Mark { messages: None, octets: Some(1_000) }));
     rig.socket.connect(rig.now, "server");
     let taken = (0..1_000).take_while(|_| rig.send("").is_ok()).count();
-    assert_eq!(taken, 1_000 / 66);
+    assert_eq!(taken, (1_000 - 2 * ENTRY_OCTETS) / 2, "in one entry, with room for another one");
 }
 
 #[test]
@@ -100,15 +100,15 @@ fn what_was_not_begun_for_a_peer_that_tells_us_to_go_is_sent_to_another() {
 
 #[test]
 fn what_has_waited_and_is_gone_does_not_count_any_more() {
-    let mut rig = Rig::dealer(Options::new().send_mark(Mark { messages: None, octets: Some(10 * 66) }));
+    let mut rig = Rig::dealer(Options::new().send_mark(Mark { messages: None, octets: Some(1_000) }));
     let peer = rig.socket.connect(rig.now, "server");
     rig.send("").unwrap();
     for _ in 0..3 {
         rig.dialed(peer);
         rig.socket.handle_closed(rig.now, peer, Closed::Eof);
         rig.pass(Duration::from_secs(1));
-        let taken = (0..100).take_while(|_| rig.send("").is_ok()).count();
-        assert_eq!(taken, 10);
+        let taken = (0..1_000).take_while(|_| rig.send("").is_ok()).count();
+        assert_eq!(taken, (1_000 - 2 * ENTRY_OCTETS) / 2);
     }
 }
 

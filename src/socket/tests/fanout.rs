@@ -110,7 +110,7 @@ fn a_lossy_send_does_not_take_away_the_writable_of_another() {
     rig.limit(peer, 0);
     rig.send(peer, "1").unwrap();
     rig.send(peer, "2").unwrap_err();
-    assert!(!rig.socket.send_lossy(peer, "3".into()));
+    assert!(!rig.socket.send_lossy(peer, "3"));
     rig.turn();
     rig.limit(peer, 1_000);
     let events = rig.events();

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use crate::message::Message;
+use crate::message::Outgoing;
 use crate::socket::{Action, Address, Dealer, Event, Options, Pattern, PeerId, Refused, Router, SendError, Socket};
 use crate::time::Instant;
 use crate::wire::{FrameKind, Greeting, MechanismName, SocketType, Version, encode};
@@ -35,8 +35,8 @@ impl Rig<Router> {
         Rig::new(Socket::router(options, 1))
     }
 
-    pub(crate) fn send(&mut self, peer: PeerId, message: impl Into<Message>) -> Result<(), SendError> {
-        self.socket.send(peer, message.into())
+    pub(crate) fn send<'a>(&mut self, peer: PeerId, message: impl Into<Outgoing<'a>>) -> Result<(), SendError> {
+        self.socket.send(peer, message)
     }
 }
 
@@ -45,8 +45,8 @@ impl Rig<Dealer> {
         Rig::new(Socket::dealer(options, 1))
     }
 
-    pub(crate) fn send(&mut self, message: impl Into<Message>) -> Result<(), SendError> {
-        self.socket.send(message.into())
+    pub(crate) fn send<'a>(&mut self, message: impl Into<Outgoing<'a>>) -> Result<(), SendError> {
+        self.socket.send(message)
     }
 }
 

@@ -194,7 +194,7 @@ fn a_lossy_send_drops_and_counts() {
     let mut rig = Rig::router(Options::new().send_mark(TWO));
     let peer = rig.client("a");
     rig.limit(peer, 0);
-    assert_eq!([0; 4].map(|_| rig.socket.send_lossy(peer, "x".into())), [true, true, false, false]);
+    assert_eq!([0; 4].map(|_| rig.socket.send_lossy(peer, "x")), [true, true, false, false]);
     assert_eq!(rig.socket.peer(peer).unwrap().counts().dropped, 2);
     rig.turn();
     rig.limit(peer, usize::MAX);

@@ -6,7 +6,7 @@ use std::io;
 use mio::{Events, Poll};
 use zmio::net::TcpOptions;
 use zmio::socket::{Pattern, Router};
-use zmio::{Engine, Event, Message, Options, Socket};
+use zmio::{Engine, Event, Message, Options, SendError, Socket};
 
 use super::Outcome;
 use crate::tally::{Intake, Supply};
@@ -73,17 +73,14 @@ pub fn send(endpoint: &str, mut supply: Supply) -> Outcome {
     let mut dealer = Loop::new(Socket::dealer(Options::new(), SEED))?;
     dealer.engine.connect(&endpoint.parse()?)?;
     // What did not fit goes first when there is room again.
-    let mut next = Message::from(supply.next());
+    let mut left: Option<Message> = None;
     loop {
-        loop {
-            match dealer.engine.socket_mut().send(next) {
-                Ok(()) => next = Message::from(supply.next()),
-                Err(error) => {
-                    next = error.into_message();
-                    break;
-                }
-            }
+        let socket = dealer.engine.socket_mut();
+        let mut sent = left.take().map_or(Ok(()), |message| socket.send(message));
+        while sent.is_ok() {
+            sent = socket.send(supply.next());
         }
+        left = sent.err().map(SendError::into_message);
         dealer.engine.flush();
         dealer.wait()?;
         while dealer.engine.poll_event().is_some() {}
