@@ -20,6 +20,9 @@ const PART_OCTETS: usize = 64 * 1024;
 /// A message of this size is not copied into the log but stands in it as it is.
 const SHARE_OCTETS: usize = 16 * 1024;
 
+/// So many of the oldest blocks are looked at for one to be used again.
+const LENT_AMONG: usize = 8;
+
 /// So much may be kept of what nobody reads any more before it is looked for.
 const SWEEP_OCTETS: u64 = 3 << 20;
 
@@ -229,12 +232,14 @@ impl Blocks {
         BytesMut::with_capacity(octets)
     }
 
-    /// The memory of the oldest block, if it was for a message of this size and nobody reads it any more.
+    /// The memory of an old block that was for a message of this size, and that nobody reads any more. The oldest may be of
+    /// another size, and stay for long: that of the block that is being filled, for instance.
     fn lend(&mut self, octets: usize) -> Option<Vec<u8>> {
-        if !fits(self.held.front()?.octets as usize, octets) {
-            return None;
-        }
-        emptied(self.pop_read()?.handle, octets)
+        let is_free = |block: &Block| fits(block.octets as usize, octets) && block.handle.is_unique();
+        let place = self.held.iter().take(LENT_AMONG).position(is_free)?;
+        let block = self.held.remove(place)?;
+        self.octets -= block.octets;
+        emptied(block.handle, octets)
     }
 
     /// The oldest block, if nobody reads it any more.

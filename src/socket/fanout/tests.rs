@@ -253,3 +253,20 @@ fn memory_of_a_large_message_is_lent_when_all_have_read_it() {
     assert_eq!(fanout.blocks.octets, 0);
     assert_eq!(fanout.lend(octets), None);
 }
+
+#[test]
+fn memory_is_lent_also_while_older_blocks_of_other_sizes_stay() {
+    let mut fanout = Fanout::default();
+    // This one is being filled from now on.
+    turn(&mut fanout, &run(&[b"small"]), &mut SendQueue::new(UNLIMITED));
+    let octets = large(1, 100_000).octets().len();
+    let mut place = None;
+    for n in 0..10 {
+        let memory = fanout.lend(octets);
+        assert!(place.is_none() || memory.as_ref().map(|memory| memory.as_ptr()) == place, "it is used again");
+        let mut memory = memory.unwrap_or_default();
+        memory.extend_from_slice(large(n, 100_000).octets());
+        place = Some(memory.as_ptr());
+        turn(&mut fanout, &Run::from_wire(memory.into(), 1), &mut SendQueue::new(UNLIMITED));
+    }
+}
