@@ -16,11 +16,12 @@ use support::loads::{self, Cut, Load, TURN_OCTETS};
 type Case = (&'static str, fn() -> Load);
 
 /// Named as the rows of `micro`.
-const CASES: [Case; 7] = [
+const CASES: [Case; 8] = [
     ("decode/64", || loads::decode(64, false, Cut::Nowhere)),
     ("encode/from-slice-64", || loads::make_from_slice(64)),
     ("router-receive/8x64", || loads::router_receive(8, 64, TURN_OCTETS)),
     ("dealer-send/1x64", || loads::dealer_send(1, 64)),
+    ("dealer-send-octets/1x64", || loads::dealer_send_octets(1, 64)),
     ("fan-out/64x1x64", || loads::fan_out(64, 1, 64)),
     ("fan-out/64xallx64", || loads::fan_out(64, 64, 64)),
     ("relay/64xallx64", || loads::relay(64, 64, 64, TURN_OCTETS)),

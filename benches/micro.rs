@@ -66,6 +66,14 @@ fn sockets(criterion: &mut Criterion) {
             let load = loads::router_receive(peers, octets, TURN_OCTETS);
             row(criterion, "router-receive", &format!("{peers}x{octets}"), load);
         }
+        for octets in [16, 64, 1024] {
+            row(
+                criterion,
+                "dealer-send-octets",
+                &format!("{peers}x{octets}"),
+                loads::dealer_send_octets(peers, octets),
+            );
+        }
         for octets in [16, 64, 1024, 65_536] {
             row(criterion, "dealer-send", &format!("{peers}x{octets}"), loads::dealer_send(peers, octets));
         }

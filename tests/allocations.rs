@@ -94,6 +94,9 @@ fn small_messages_are_sent_with_three_allocations_per_queue() {
             for load in [loads::dealer_send(peers, octets), loads::router_send(peers, octets)] {
                 at_most(3 * peers as u64, &format!("{octets} octets to each of {peers}"), load);
             }
+            // A message is made of the first of each queue.
+            let load = loads::dealer_send_octets(peers, octets);
+            at_most(4 * peers as u64, &format!("as octets, {octets} to each of {peers}"), load);
         }
     }
 }

@@ -168,6 +168,20 @@ pub(crate) fn dealer_send(peers: usize, octets: usize) -> Load {
     })
 }
 
+/// A DEALER sends octets, of which no message was made, to its peers in turn.
+pub(crate) fn dealer_send_octets(peers: usize, octets: usize) -> Load {
+    let body = vec![b'x'; octets];
+    let size = Message::from(&body[..]).wire_len();
+    let messages = peers * messages_in(TURN_OCTETS, size).min(500);
+    let (mut socket, _) = dealer(Options::new(), peers);
+    Load::new(messages, move || {
+        for _ in 0..messages {
+            socket.send(&black_box(&body)[..]).expect("room");
+        }
+        write_all(&mut socket) / size
+    })
+}
+
 /// A ROUTER sends messages that are there already to its peers in turn.
 pub(crate) fn router_send(peers: usize, octets: usize) -> Load {
     let message = message(octets, false);

@@ -23,9 +23,7 @@ pub use error::{Error, Mismatch, Timeout, Violation};
 pub use identity::{Identity, IdentityError};
 #[cfg(any(feature = "net", test))]
 pub(crate) use send::ENTRY_OCTETS;
-#[cfg(feature = "net")]
-pub(crate) use send::Entry;
-pub(crate) use send::{Packs, SendQueue};
+pub(crate) use send::{Entry, Packs, SendQueue};
 
 use crate::message::{Message, Outgoing};
 use crate::time::Instant;

@@ -1,4 +1,4 @@
-//! What waits to be sent to one peer.
+//! What waits to be sent to one peer, or at a DEALER to whichever takes it first.
 //!
 //! The queue is a list of entries in call order. An entry always ends at a message boundary. Commands go between two
 //! entries, never inside one.
@@ -15,7 +15,7 @@ pub(crate) use entry::{ENTRY_OCTETS, Entry, Packs};
 use entry::Body;
 
 use crate::conn::Mark;
-use crate::message::{Message, Outgoing, first_message};
+use crate::message::{Outgoing, first_message};
 
 /// Room for so many entries is kept when the queue runs empty: enough for a steady flow without an allocation, and
 /// little for a peer that is idle.
@@ -80,24 +80,13 @@ impl SendQueue {
         }
     }
 
-    /// Puts a message before all others, whatever the mark says. Nothing of them may be written yet.
-    pub(crate) fn push_front(&mut self, message: Message) {
-        let entry = Entry::from(message);
-        self.messages += 1;
-        self.charged += entry.charge();
-        self.entries.push_front(entry);
-    }
-
-    /// Takes the first message off. Nothing may be written yet.
-    pub(crate) fn pop(&mut self) -> Option<Message> {
-        let entry = self.take_front()?;
-        if let Body::Message(message) = entry.body {
-            return Some(message);
+    /// Puts entries before all others, whatever the mark says. Nothing of those may be written yet.
+    pub(crate) fn put_back(&mut self, entries: impl DoubleEndedIterator<Item = Entry>) {
+        for entry in entries.rev() {
+            self.messages += u64::from(entry.messages);
+            self.charged += entry.charge();
+            self.entries.push_front(entry);
         }
-        let mut messages = entry.messages_from(0).into_iter();
-        let first = messages.next();
-        messages.rev().for_each(|message| self.push_front(message));
-        first
     }
 
     /// Moves messages to the end of `other`, from the first on, until there is no room for one. Nothing may be written yet.
@@ -220,7 +209,8 @@ impl SendQueue {
         }
     }
 
-    fn take_front(&mut self) -> Option<Entry> {
+    /// Takes the first entry off. Nothing, or all of it, may be written.
+    pub(crate) fn take_front(&mut self) -> Option<Entry> {
         let entry = self.entries.pop_front()?;
         self.messages -= u64::from(entry.messages);
         self.charged -= entry.charge();
@@ -303,9 +293,12 @@ impl SendQueue {
     }
 
     /// The messages of which nothing was written, in order. The one that was begun is lost with the connection (D4).
-    pub(crate) fn into_unsent(mut self) -> impl Iterator<Item = Message> {
-        let mut from = core::mem::take(&mut self.front_sent);
-        self.entries.into_iter().flat_map(move |entry| entry.messages_from(core::mem::take(&mut from)))
+    pub(crate) fn into_unsent(mut self) -> impl DoubleEndedIterator<Item = Entry> {
+        if self.front_sent > 0 {
+            let rest = self.entries.pop_front().and_then(|front| front.behind(self.front_sent));
+            rest.into_iter().for_each(|rest| self.entries.push_front(rest));
+        }
+        self.entries.into_iter()
     }
 
     /// The commands that can still be written before the close: none if a message was begun, since they must not

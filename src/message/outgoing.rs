@@ -10,8 +10,8 @@ use crate::wire::{FrameHeader, FrameKind};
 
 /// What can be sent: a [`Message`], or octets that are to be a message of one frame, borrowed or owned.
 ///
-/// Up to 2 KiB are copied once, to where they are written from. So it is best to send octets as they are, without making a
-/// message of them first:
+/// Up to 2 KiB, headers included, are copied next to those that wait to be written. So it is best to send octets as they
+/// are, without making a message of them first. What comes back with an error is a message, made then.
 ///
 /// ```no_run
 /// use zmio::{Dealer, Message};
@@ -88,6 +88,14 @@ impl From<Outgoing<'_>> for Message {
     }
 }
 
+impl From<&Message> for Outgoing<'_> {
+    /// A clone, which shares its octets: for one message to several peers.
+    #[inline]
+    fn from(message: &Message) -> Self {
+        Outgoing(Form::Message(message.clone()))
+    }
+}
+
 impl From<Message> for Outgoing<'_> {
     #[inline]
     fn from(message: Message) -> Self {
@@ -106,7 +114,7 @@ macro_rules! from_borrowed {
         }
     )+};
 }
-from_borrowed!([u8], str, Vec<u8>, String, Bytes);
+from_borrowed!([u8], str, Vec<u8>, String);
 
 impl<'a, const N: usize> From<&'a [u8; N]> for Outgoing<'a> {
     /// A message of one frame.

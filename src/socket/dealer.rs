@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::routing::{Admission, Routing};
 use super::{Event, Options, Pattern, PeerId, SendError, Socket};
-use crate::conn::{self, Identity, SendQueue};
+use crate::conn::{self, Entry, Identity, SendQueue};
 use crate::message::{Message, Outgoing};
 use crate::socket::core::Core;
 use crate::socket::rotation::Rotation;
@@ -63,7 +63,7 @@ impl Socket<Dealer> {
 
     /// As `send`, for what there is room for by the caller's own reckoning.
     #[cfg(feature = "net")]
-    pub(crate) fn send_reserved(&mut self, entry: conn::Entry) {
+    pub(crate) fn send_reserved(&mut self, entry: Entry) {
         self.pattern.waiting.push_reserved(entry, &mut self.core.packs);
         self.pattern.drain(&mut self.core);
     }
@@ -113,11 +113,14 @@ impl Dealer {
                 }
                 break;
             }
-            let Some(mut message) = self.rotation.front().and_then(|_| self.waiting.pop()).map(Outgoing::from) else {
+            let Some(entry) = self.rotation.front().and_then(|_| self.waiting.take_front()) else {
                 break;
             };
-            if !self.pass(core, &mut message) {
-                self.waiting.push_front(message.take());
+            let mut messages = entry.into_messages().into_iter().map(Outgoing::from);
+            if let Some(refused) = messages.find_map(|mut message| (!self.pass(core, &mut message)).then_some(message))
+            {
+                let left = core::iter::once(refused).chain(messages).map(Message::from);
+                self.waiting.put_back(Entry::of_all(left, &mut core.packs).into_iter());
             }
         }
         if self.waiting.has_room() && core::mem::take(&mut self.refused) {
@@ -146,13 +149,11 @@ impl Routing for Dealer {
         if !free {
             return all;
         }
-        let kept: Vec<Message> = unsent.into_unsent().collect();
-        let lost = all - kept.len() as u64;
-        for message in kept.into_iter().rev() {
-            self.waiting.push_front(message);
-        }
+        let before = self.waiting.messages();
+        self.waiting.put_back(unsent.into_unsent());
+        let kept = self.waiting.messages() - before;
         self.drain(core);
-        lost
+        all - kept
     }
 
     fn room(&mut self, core: &mut Core, peer: PeerId) {

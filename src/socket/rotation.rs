@@ -33,8 +33,8 @@ impl Rotation {
 
     /// It has had its turn.
     pub(crate) fn advance(&mut self) {
-        if let Some(peer) = self.ring.pop_front() {
-            self.ring.push_back(peer);
+        if self.ring.len() > 1 {
+            self.ring.rotate_left(1);
         }
     }
 }

@@ -52,7 +52,8 @@ impl Socket<Router> {
     pub fn send_lossy<'a>(&mut self, peer: PeerId, message: impl Into<Outgoing<'a>>) -> bool {
         // An earlier `send` may wait for room; this one does not.
         let blocked = self.core.peers.get(peer).is_some_and(|slot| slot.blocked);
-        let queued = self.send(peer, message).is_ok();
+        self.pattern.end_turn(&mut self.core);
+        let queued = self.core.closing.is_none() && self.core.push(peer, &mut message.into()) == Some(true);
         if let (false, Some(slot)) = (queued, self.core.peers.get_mut(peer)) {
             slot.blocked = blocked;
             slot.counts.dropped += 1;

@@ -2,9 +2,9 @@
 
 use alloc::vec::Vec;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
-use crate::message::{Message, Outgoing, first_message};
+use crate::message::{Message, Outgoing, Run, first_message};
 
 /// What an entry counts besides its octets: about what it takes in memory.
 pub(crate) const ENTRY_OCTETS: usize = 64;
@@ -97,6 +97,21 @@ impl Entry {
         Entry { octets: octets.len(), messages, body: Body::Block(octets, block) }
     }
 
+    /// Are messages of so many octets copied next to each other?
+    pub(crate) fn packs(octets: usize) -> bool {
+        octets <= PACK_OCTETS
+    }
+
+    /// These messages, in their order.
+    pub(crate) fn of_all(messages: impl Iterator<Item = Message>, packs: &mut Packs) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = Vec::new();
+        for message in messages {
+            let entry = Entry::add(entries.last_mut(), &mut message.into(), packs);
+            entries.extend(entry);
+        }
+        entries
+    }
+
     /// Adds a message to those that end with the entry `last`: behind what is in there, if all of it is small, or else in an
     /// entry of its own, which is returned. Behind one that is packed full it has room for as much at once, since more is
     /// likely to come.
@@ -106,7 +121,7 @@ impl Entry {
             if last.pack(message, octets, packs) {
                 return None;
             }
-            if octets <= PACK_OCTETS && matches!(last.body, Body::Packed(_)) {
+            if Entry::packs(octets) && matches!(last.body, Body::Packed(_)) {
                 let mut packed = Vec::new();
                 packs.make_room(&mut packed, PACKED_OCTETS);
                 message.append(&mut packed);
@@ -119,11 +134,11 @@ impl Entry {
     /// Copies a message behind those in here, if all of them are small.
     #[inline]
     fn pack(&mut self, message: &Outgoing<'_>, octets: usize, packs: &mut Packs) -> bool {
-        if octets > PACK_OCTETS || self.octets + octets > PACKED_OCTETS {
+        if !Entry::packs(octets) || self.octets + octets > PACKED_OCTETS {
             return false;
         }
         if let Body::Message(first) = &self.body {
-            if self.octets > PACK_OCTETS {
+            if !Entry::packs(self.octets) {
                 return false;
             }
             let mut packed = Vec::new();
@@ -148,7 +163,8 @@ impl Entry {
         };
         let mut first = Vec::new();
         packs.make_room(&mut first, octets);
-        first.extend(packed.drain(..octets.min(packed.len())));
+        first.extend_from_slice(packed.get(..octets)?);
+        drop_first(packed, octets);
         self.octets -= octets;
         self.messages -= messages;
         Some(Entry { body: Body::Packed(first), octets, messages })
@@ -181,22 +197,39 @@ impl Entry {
         one.into_iter().chain(many.iter().map(|piece| &piece[..]))
     }
 
-    /// The whole messages that begin at `from` or later.
-    pub(crate) fn messages_from(self, from: usize) -> Vec<Message> {
-        let mut rest = match self.body {
-            Body::Message(message) => return if from == 0 { Vec::from([message]) } else { Vec::new() },
+    /// Its messages.
+    pub(crate) fn into_messages(self) -> Vec<Message> {
+        let octets = match self.body {
+            Body::Message(message) => return Vec::from([message]),
             Body::Packed(octets) => Bytes::from(octets),
             Body::Block(octets, _) => octets,
         };
-        let mut messages = Vec::new();
-        let mut at = 0;
-        while let Some((octets, frames)) = first_message(&rest) {
-            let message = rest.split_to(octets);
-            if at >= from {
-                messages.push(Message::from_wire(message, frames));
-            }
-            at += octets;
-        }
-        messages
+        Run::from_wire(octets, self.messages).iter().collect()
     }
+
+    /// What comes behind the message that the octet before `sent` belongs to, if anything.
+    pub(super) fn behind(mut self, sent: usize) -> Option<Entry> {
+        let mut at = 0;
+        while at < sent {
+            let rest = self.pieces().next().and_then(|octets| octets.get(at..));
+            match &self.body {
+                Body::Message(_) => return None,
+                Body::Packed(_) | Body::Block(..) => at += rest.and_then(first_message)?.0,
+            }
+            self.messages -= 1;
+        }
+        match &mut self.body {
+            Body::Packed(octets) => drop_first(octets, at),
+            Body::Block(octets, _) => octets.advance(at),
+            Body::Message(_) => {}
+        }
+        self.octets -= at;
+        (self.messages > 0).then_some(self)
+    }
+}
+
+/// Drops the first octets, and memory that would be more than four times what is left.
+fn drop_first(packed: &mut Vec<u8>, octets: usize) {
+    packed.drain(..octets.min(packed.len()));
+    packed.shrink_to(4 * packed.len());
 }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::entry::PACKED_OCTETS;
 use super::*;
+use crate::message::Message;
 use crate::wire::{FrameKind, encode};
 
 const UNLIMITED: Mark = Mark { messages: None, octets: None };
@@ -191,7 +192,7 @@ fn what_was_not_begun_comes_back_whole_and_in_order() {
         let begun = usize::from(sent > 0 && !ends.contains(&sent));
         assert_eq!(queue.messages_sent(), whole as u64, "{sent} sent");
         assert_eq!(queue.messages(), (bodies.len() - whole) as u64, "{sent} sent");
-        let unsent: Vec<Message> = queue.into_unsent().collect();
+        let unsent: Vec<Message> = queue.into_unsent().flat_map(Entry::into_messages).collect();
         let expected: Vec<Message> = bodies[whole + begun..].iter().map(|body| Message::from(*body)).collect();
         assert_eq!(unsent, expected, "{sent} sent");
     }
@@ -347,7 +348,11 @@ fn memory_goes_from_one_to_another_as_far_as_that_has_a_place_for_it() {
 
 /// The bodies of what is queued, in order.
 fn bodies(queue: SendQueue) -> Vec<Vec<u8>> {
-    queue.into_unsent().map(|message| message.frames().flatten().copied().collect()).collect()
+    queue
+        .into_unsent()
+        .flat_map(Entry::into_messages)
+        .map(|message| message.frames().flatten().copied().collect())
+        .collect()
 }
 
 /// Messages of which no two are alike.
@@ -358,7 +363,7 @@ fn different(sizes: &[usize]) -> Vec<Vec<u8>> {
 
 proptest! {
     #[test]
-    fn as_many_messages_move_to_another_queue_as_it_would_take_one_by_one(
+    fn as_many_messages_move_to_another_queue_as_there_is_room_for(
         before in vec(0..3_000_usize, 0..5),
         waiting in vec(prop_oneof![8 => 0..60_usize, 1 => 2_000..3_000_usize], 1..1_500),
         messages in option::of(1..2_000_u32),
@@ -381,24 +386,30 @@ proptest! {
         let next = all.get(moved).map(|body| wire(body).len() + ENTRY_OCTETS);
         let room = next.is_some_and(|octets| queue.mark.admits(queue.messages, queue.charged, 1, octets as u64));
         prop_assert!(!room, "only {moved} were moved");
+        let one_alone = before.is_empty() && moved == 1;
+        if moved > before.len() && !one_alone {
+            prop_assert!(messages.is_none_or(|mark| moved <= mark as usize) && octets.is_none_or(|mark| queue.charged() <= mark));
+        }
+        for entry in queue.entries.iter().chain(&from.entries) {
+            prop_assert!(capacity(entry) as u64 <= 4 * entry.charge());
+        }
         prop_assert_eq!([bodies(queue), bodies(from)].concat(), all);
     }
 
     #[test]
-    fn messages_are_taken_off_one_by_one_in_order(sizes in vec(0..3_000_usize, 0..40), at_once in 1..5_usize) {
+    fn what_is_put_back_comes_before_the_others_and_counts_as_before(sizes in vec(0..3_000_usize, 1..40), at in 0..40_usize) {
         let all = different(&sizes);
         let mut waiting = queue();
-        let mut taken = Vec::new();
-        for bodies in all.chunks(at_once) {
-            bodies.iter().for_each(|body| push(&mut waiting, body));
-            let message = waiting.pop().expect("there are some");
-            // Who takes one and finds no place for it puts it back.
-            waiting.push_front(message.clone());
-            prop_assert_eq!(waiting.pop(), Some(message.clone()));
-            taken.push(message);
-        }
-        taken.extend(core::iter::from_fn(|| waiting.pop()));
-        prop_assert!(taken.into_iter().eq(all.iter().map(|body| Message::from(&body[..]))));
-        prop_assert_eq!((waiting.messages(), waiting.charged()), (0, 0));
+        all.iter().for_each(|body| push(&mut waiting, body));
+        let before = (waiting.messages(), waiting.charged());
+        let front = waiting.take_front().expect("there are some");
+        let (messages, mut packs) = (front.into_messages(), Packs::default());
+        // Some of them were passed on.
+        let passed = at % messages.len();
+        waiting.put_back(Entry::of_all(messages.into_iter().skip(passed), &mut packs).into_iter());
+        prop_assert_eq!(waiting.messages(), before.0 - passed as u64);
+        prop_assert!(waiting.charged() <= before.1);
+        prop_assert_eq!(waiting.charged(), waiting.entries.iter().map(Entry::charge).sum::<u64>());
+        prop_assert_eq!(bodies(waiting), &all[passed..]);
     }
 }

@@ -120,7 +120,7 @@ impl Dealer {
         self.send_within(message.into(), until(timeout))
     }
 
-    /// As [`send`](Dealer::send), but does not wait.
+    /// As [`send`](Dealer::send), but does not wait. Octets that are refused come back as a message, which is a copy.
     pub fn try_send<'a>(&self, message: impl Into<Outgoing<'a>>) -> Result<(), SendError> {
         self.send_within(message.into(), Wait::Not)
     }

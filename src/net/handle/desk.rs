@@ -158,6 +158,10 @@ impl<S: Side> Desk<S> {
         reserve: impl Fn(&mut S::Ledger, usize) -> Result<S::To, Refusal>,
     ) -> Result<(), SendError> {
         let octets = message.wire_len();
+        // What is not packed is a large copy, if it is one: not under the lock.
+        if !Entry::packs(octets) {
+            message = message.take().into();
+        }
         let mut out = lock(&self.out);
         let to = loop {
             if out.closing || out.end.is_some() {

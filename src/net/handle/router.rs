@@ -146,7 +146,7 @@ impl Router {
         self.send_within(to.as_ref(), message.into(), until(timeout))
     }
 
-    /// As [`send`](Router::send), but does not wait.
+    /// As [`send`](Router::send), but does not wait. Octets that are refused come back as a message, which is a copy.
     pub fn try_send<'a>(&self, to: impl AsRef<[u8]>, message: impl Into<Outgoing<'a>>) -> Result<(), SendError> {
         self.send_within(to.as_ref(), message.into(), Wait::Not)
     }
@@ -372,7 +372,7 @@ impl Side for socket::Router {
             }
             To::AllBut(except) => {
                 books.broadcasts.add(load);
-                entry.messages_from(0).iter().for_each(|message| socket.broadcast_except(except, message));
+                entry.into_messages().iter().for_each(|message| socket.broadcast_except(except, message));
             }
         }
         None

@@ -79,7 +79,7 @@ impl Io {
             }
             // Nothing else is ordered here.
             self.closing |= !orders.is_empty();
-            let taken: Vec<_> = batch.drain(..).flat_map(|((), entry)| entry.messages_from(0)).collect();
+            let taken: Vec<_> = batch.drain(..).flat_map(|((), entry)| entry.into_messages()).collect();
             let before = self.load(self.queue.len() + taken.len());
             self.queue.extend(taken);
             self.written.extend(self.queue.pop_front());
