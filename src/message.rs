@@ -206,24 +206,22 @@ macro_rules! from_one_frame {
 }
 from_one_frame!(Vec<u8>, String, Bytes);
 
-impl From<&[u8]> for Message {
-    /// A message of one frame, a copy of `body`.
-    fn from(body: &[u8]) -> Message {
-        Message::single(body)
-    }
+macro_rules! from_copied {
+    ($($source:ty),+) => {$(
+        impl From<&$source> for Message {
+            /// A message of one frame, a copy of `body`.
+            fn from(body: &$source) -> Message {
+                Message::single(body.as_ref())
+            }
+        }
+    )+};
 }
+from_copied!([u8], str, Vec<u8>, String);
 
 impl<const N: usize> From<&[u8; N]> for Message {
     /// A message of one frame, a copy of `body`.
     fn from(body: &[u8; N]) -> Message {
         Message::single(body)
-    }
-}
-
-impl From<&str> for Message {
-    /// A message of one frame, a copy of `body`.
-    fn from(body: &str) -> Message {
-        Message::single(body.as_bytes())
     }
 }
 

@@ -16,6 +16,42 @@ fn a_message_has_the_wire_form_of_the_vectors() {
 }
 
 #[test]
+fn whatever_octets_come_in_makes_the_same_message() {
+    for size in [0, 5, 256, SEGMENT_OCTETS] {
+        let (text, array) = ("x".repeat(size), [b'x'; 5]);
+        let (octets, expected) = (text.clone().into_bytes(), Message::single(text.as_bytes()));
+        let messages = [
+            Message::from(&octets),
+            Message::from(octets.as_slice()),
+            Message::from(&text),
+            Message::from(text.as_str()),
+            Message::from(text.clone()),
+            Message::from(octets.clone()),
+            Message::from(Bytes::from(octets.clone())),
+        ];
+        assert!(messages.iter().all(|message| *message == expected));
+        let outgoing: [Outgoing<'_>; 9] = [
+            (&octets).into(),
+            octets.as_slice().into(),
+            (&text).into(),
+            text.as_str().into(),
+            text.clone().into(),
+            octets.clone().into(),
+            Bytes::from(octets.clone()).into(),
+            (&expected).into(),
+            expected.clone().into(),
+        ];
+        for outgoing in outgoing {
+            let mut appended = Vec::new();
+            outgoing.append(&mut appended);
+            assert_eq!((appended.len(), &appended), (outgoing.wire_len(), &flat(&expected)));
+            assert_eq!(Message::from(outgoing), expected);
+        }
+        assert_eq!(Message::from(&array), Message::from(Outgoing::from(&array)));
+    }
+}
+
+#[test]
 fn no_frame_at_all_is_the_empty_message() {
     for empty in [Message::builder().finish(), Message::multipart([""; 0])] {
         assert_eq!(flat(&empty), [0, 0]);
