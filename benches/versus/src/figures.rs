@@ -63,6 +63,20 @@ impl Figures {
         pairs.collect::<Option<_>>().map(Figures)
     }
 
+    /// The values of the CSV, in the order of [`NAMES`]; an empty one the run does not have.
+    pub fn from_fields<'a>(fields: impl Iterator<Item = &'a str>) -> Result<Figures, String> {
+        let fields: Vec<&str> = fields.collect();
+        if fields.len() != NAMES.len() {
+            return Err(format!("{} figures where there are {}", fields.len(), NAMES.len()));
+        }
+        let given = NAMES.into_iter().zip(fields).filter(|(_, field)| !field.is_empty());
+        let parsed = given.map(|(name, field)| {
+            let value = field.parse().map_err(|_| format!("{name} is {field:?}, which is no number"))?;
+            Ok((name.to_owned(), value))
+        });
+        parsed.collect::<Result<_, String>>().map(Figures)
+    }
+
     /// Half and 99 of 100 of these times are at most so long.
     pub fn set_latencies(&mut self, mut nanoseconds: Vec<u64>) {
         nanoseconds.sort_unstable();

@@ -11,6 +11,7 @@ mod load;
 mod network;
 mod peers;
 mod process;
+mod report;
 mod run;
 mod stage;
 mod table;
@@ -34,6 +35,8 @@ struct Arguments {
 enum Command {
     /// Load every peer in every cell in turn and print the tables
     Run(run::Options),
+    /// Print the tables of runs that were measured before
+    Table(report::Options),
     /// Load one relay or sink that is already listening, and print one line of figures
     Load(load::Options),
     /// Ask one echo that is already listening, one message at a time, and print one line of figures
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
     process::raise_file_limit();
     let result = match Arguments::parse().command {
         Command::Run(options) => run::run(&options),
+        Command::Table(options) => report::run(&options),
         Command::Load(options) => load::run(&options),
         Command::Ask(options) => echo_client::run(&options),
         Command::Idle(options) => idle::run(&options),

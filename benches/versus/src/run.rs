@@ -13,11 +13,8 @@ use clap::Args;
 use crate::cells::{Cell, Choice, Row};
 use crate::peers::{Peer, zmq};
 use crate::stage::Stage;
-use crate::table::{self, Outcomes};
+use crate::table::{self, DISTURBED, Outcomes};
 use crate::{chart, network, process};
-
-/// A run in which other processes took more of the machine than this many cores is disturbed.
-const DISTURBED: f64 = 0.15;
 
 /// How long the machine is watched to see whether it is calm.
 const GLANCE: Duration = Duration::from_millis(200);
@@ -135,8 +132,7 @@ fn measure(
             if let Some(csv) = &mut csv {
                 writeln!(csv, "{}", table::csv_line(cell, peer, round, &figures))?;
             }
-            let disturbed = figures.get("other_cores") > DISTURBED;
-            if disturbed { &mut outcome.disturbed } else { &mut outcome.calm }.push(figures);
+            outcome.add(figures);
         }
     }
     Ok(())

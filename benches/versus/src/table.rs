@@ -16,7 +16,15 @@ pub struct Outcome {
 
 pub type Outcomes = BTreeMap<(Cell, Peer), Outcome>;
 
+/// A run in which other processes took more of the machine than this many cores is disturbed.
+pub const DISTURBED: f64 = 0.15;
+
 impl Outcome {
+    pub fn add(&mut self, run: Figures) {
+        let disturbed = run.get("other_cores") > DISTURBED;
+        if disturbed { &mut self.disturbed } else { &mut self.calm }.push(run);
+    }
+
     /// The runs that count: the calm ones, or all if there are none.
     fn runs(&self) -> &[Figures] {
         if self.calm.is_empty() { &self.disturbed } else { &self.calm }
