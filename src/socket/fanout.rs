@@ -252,8 +252,13 @@ impl Blocks {
         Some(block)
     }
 
-    /// A part of the open block is in use; the number of that block.
+    /// A part of the open block is in use; the number of that block. It gets a new one behind others that came since it was
+    /// opened: who has read all but this part lags less than those who have not read those.
     fn hold(&mut self, part: &Bytes) -> u64 {
+        if self.open < self.newest {
+            self.newest += 1;
+            self.open = self.newest;
+        }
         if !self.open_held {
             self.open_held = true;
             self.push(part.clone(), part.len().max(PART_OCTETS) as u64);

@@ -270,3 +270,15 @@ fn memory_is_lent_also_while_older_blocks_of_other_sizes_stay() {
         turn(&mut fanout, &Run::from_wire(memory.into(), 1), &mut SendQueue::new(UNLIMITED));
     }
 }
+
+#[test]
+fn who_lags_by_a_large_message_lags_more_than_who_lags_by_what_came_behind_it() {
+    let mut fanout = Fanout::default();
+    let [mut all, mut behind, mut last] = [(); 3].map(|()| SendQueue::new(UNLIMITED));
+    turn(&mut fanout, &run(&[b"opens a block"]), &mut SendQueue::new(UNLIMITED));
+    turn(&mut fanout, &large(1, 100_000), &mut all);
+    turn(&mut fanout, &run(&[b"into the open block"]), &mut behind);
+    turn(&mut fanout, &run(&[b"likewise"]), &mut last);
+    let lags = [all, behind, last].map(|queue| queue.oldest_block().expect("it lags"));
+    assert!(lags[0] < lags[1] && lags[1] == lags[2], "{lags:?}");
+}
