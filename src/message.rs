@@ -83,7 +83,7 @@ impl Message {
     fn single(body: &[u8]) -> Message {
         let header = FrameHeader { kind: FrameKind::Last, size: body.len() as u64 }.encode();
         let mut octets = Vec::with_capacity(header.len() + body.len());
-        octets.extend_from_slice(&header);
+        header.append(&mut octets);
         octets.extend_from_slice(body);
         Message::from_wire(Bytes::from(octets), 1)
     }
@@ -298,7 +298,7 @@ impl Builder {
         if body.len() < SEGMENT_OCTETS {
             return self.push(kind, &body);
         }
-        self.packed.extend_from_slice(&FrameHeader { kind, size: body.len() as u64 }.encode());
+        FrameHeader { kind, size: body.len() as u64 }.encode().append(&mut self.packed);
         self.frames = self.frames.saturating_add(1);
         self.pieces.push(Bytes::from(core::mem::take(&mut self.packed)));
         self.pieces.push(body);

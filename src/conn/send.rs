@@ -63,7 +63,7 @@ impl SendQueue {
         let partly_sent = self.entries.len() == 1 && self.front_sent > 0;
         // Packed messages may be added to while they are sent; a message that stands alone would move.
         let last = self.entries.back_mut().filter(|last| !(partly_sent && last.is_message()));
-        match Entry::add(last, message, packs) {
+        match Entry::add(last, message, octets, packs) {
             Some(entry) => self.append(entry),
             None => {
                 self.messages += 1;

@@ -57,7 +57,7 @@ impl Envelope {
         for address in addresses {
             let address = address.as_ref();
             if !address.is_empty() {
-                octets.extend_from_slice(&FrameHeader { kind: FrameKind::More, size: address.len() as u64 }.encode());
+                FrameHeader { kind: FrameKind::More, size: address.len() as u64 }.encode().append(&mut octets);
                 octets.extend_from_slice(address);
                 frames += 1;
             }

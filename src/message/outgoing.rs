@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::Message;
-use crate::wire::{FrameHeader, FrameKind};
+use crate::wire::{EncodedHeader, FrameHeader, FrameKind};
 
 /// What can be sent: a [`Message`], or octets that are to be a message of one frame, borrowed or owned.
 ///
@@ -49,7 +49,7 @@ impl Outgoing<'_> {
     pub(crate) fn append(&self, octets: &mut Vec<u8>) {
         match self.frame() {
             Ok(body) => {
-                octets.extend_from_slice(&header(body));
+                header(body).append(octets);
                 octets.extend_from_slice(body);
             }
             Err(message) => message.append(octets),
@@ -73,7 +73,7 @@ impl Outgoing<'_> {
 }
 
 #[inline]
-fn header(body: &[u8]) -> impl core::ops::Deref<Target = [u8]> + use<> {
+fn header(body: &[u8]) -> EncodedHeader {
     FrameHeader { kind: FrameKind::Last, size: body.len() as u64 }.encode()
 }
 

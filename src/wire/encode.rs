@@ -62,7 +62,7 @@ fn frame_of(out: &mut Vec<u8>, kind: FrameKind, parts: &[&[u8]]) {
     let size: usize = parts.iter().map(|part| part.len()).sum();
     let header = FrameHeader { kind, size: size as u64 }.encode();
     out.reserve(header.len() + size);
-    out.extend_from_slice(&header);
+    header.append(out);
     for part in parts {
         out.extend_from_slice(part);
     }

@@ -1,3 +1,4 @@
+use alloc::vec::Vec;
 use core::ops::Deref;
 
 /// The octets of the longest header: flags and a size of 8 octets. RFC 37, "Framing".
@@ -103,6 +104,17 @@ pub struct EncodedHeader(Form);
 enum Form {
     Short([u8; 2]),
     Long([u8; MAX_HEADER_OCTETS]),
+}
+
+impl EncodedHeader {
+    /// Appends it. Either length is known where it is copied, which takes no call of a copying routine.
+    #[inline]
+    pub(crate) fn append(&self, octets: &mut Vec<u8>) {
+        match &self.0 {
+            Form::Short(header) => octets.extend_from_slice(header),
+            Form::Long(header) => octets.extend_from_slice(header),
+        }
+    }
 }
 
 impl Deref for EncodedHeader {

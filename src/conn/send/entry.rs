@@ -40,11 +40,14 @@ impl Packs {
 
     /// Makes room behind what is packed. Memory grows fourfold, and the largest is used again: so a queue takes at most four
     /// times what it counts, whatever it is given.
+    #[inline]
     fn make_room(&mut self, packed: &mut Vec<u8>, octets: usize) {
-        let needed = packed.len() + octets;
-        if needed <= packed.capacity() {
-            return;
+        if packed.capacity() - packed.len() < octets {
+            self.enlarge(packed, packed.len() + octets);
         }
+    }
+
+    fn enlarge(&mut self, packed: &mut Vec<u8>, needed: usize) {
         let mut size = LEAST_OCTETS;
         while size < needed {
             size *= 4;
@@ -106,17 +109,22 @@ impl Entry {
     pub(crate) fn of_all(messages: impl Iterator<Item = Message>, packs: &mut Packs) -> Vec<Entry> {
         let mut entries: Vec<Entry> = Vec::new();
         for message in messages {
-            let entry = Entry::add(entries.last_mut(), &mut message.into(), packs);
+            let octets = message.wire_len();
+            let entry = Entry::add(entries.last_mut(), &mut message.into(), octets, packs);
             entries.extend(entry);
         }
         entries
     }
 
-    /// Adds a message to those that end with the entry `last`: behind what is in there, if all of it is small, or else in an
+    /// Adds a message of `octets` on the wire to those that end with the entry `last`: behind what is in there, if all of it is small, or else in an
     /// entry of its own, which is returned. Behind one that is packed full it has room for as much at once, since more is
     /// likely to come.
-    pub(crate) fn add(last: Option<&mut Entry>, message: &mut Outgoing<'_>, packs: &mut Packs) -> Option<Entry> {
-        let octets = message.wire_len();
+    pub(crate) fn add(
+        last: Option<&mut Entry>,
+        message: &mut Outgoing<'_>,
+        octets: usize,
+        packs: &mut Packs,
+    ) -> Option<Entry> {
         if let Some(last) = last {
             if last.pack(message, octets, packs) {
                 return None;

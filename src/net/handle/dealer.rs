@@ -194,8 +194,8 @@ impl Dealer {
 #[derive(Debug)]
 pub(super) struct Ledger {
     mark: Mark,
-    /// Each connected peer adds room for one mark.
-    connected: u64,
+    /// The mark for each connected peer, or one as long as there is none.
+    room: Mark,
     /// Some peer is connected or being dialled.
     pub(super) reachable: bool,
     pub(super) load: Load,
@@ -203,14 +203,14 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn new(mark: Mark) -> Ledger {
-        Ledger { mark, connected: 0, reachable: false, load: Load::default() }
+        Ledger { mark, room: mark, reachable: false, load: Load::default() }
     }
 
     pub(super) fn reserve(&mut self, octets: usize) -> Result<(), Refusal> {
         if !self.reachable {
             return Err(Refusal::Full);
         }
-        self.load.admit(&self.mark.times(self.connected.max(1)), octets)
+        self.load.admit(&self.room, octets)
     }
 }
 
@@ -252,7 +252,7 @@ impl Side for socket::Dealer {
         let before = std::mem::replace(&mut books.passed, after);
         let changed = books.membership != socket.membership() || books.reachable != socket.is_reachable();
         (books.membership, books.reachable) = (socket.membership(), socket.is_reachable());
-        (ledger.connected, ledger.reachable) = (socket.peers().len() as u64, books.reachable);
+        (ledger.room, ledger.reachable) = (ledger.mark.times(socket.peers().len().max(1) as u64), books.reachable);
         ledger.load.settle(before, after) || changed
     }
 }

@@ -182,7 +182,7 @@ impl<S: Side> Desk<S> {
         };
         let Out { entries, packs, .. } = &mut *out;
         let last = entries.last_mut().and_then(|(last, entry)| S::joins(last, &to).then_some(entry));
-        if let Some(entry) = Entry::add(last, &mut message, packs) {
+        if let Some(entry) = Entry::add(last, &mut message, octets, packs) {
             entries.push((to, entry));
         }
         self.wake(out);
