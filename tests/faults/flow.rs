@@ -1,11 +1,11 @@
 //! E40 to E46: peers that do not take what is for them, and storms of connections.
 
-use zmio::{Mark, Message, Options, PeerId, RelayEvent, RelayOptions, SendError};
+use zmio::{Mark, Message, Options, PeerId, RelayEvent, RelayOptions, SendError, Slow};
 
 use crate::host::Host;
-use crate::support::node;
 use crate::support::octets::{frame, message};
 use crate::support::raw::Raw;
+use crate::support::{PATIENCE, node};
 
 const MARK: u64 = 1 << 20;
 
@@ -116,6 +116,41 @@ fn one_slow_client_among_a_hundred_loses_only_its_own_copies() {
     }
     talker.write(&frame(0, b"at the end"));
     assert_eq!(slow.read_frame().body, b"at the end");
+}
+
+/// As fast as it can be read, and in messages of all sizes.
+#[test]
+fn what_one_client_sends_at_once_all_others_get_whole_however_slowly_they_read() {
+    const OCTETS: usize = 24 << 20;
+    let slow = Slow::Wait { patience: PATIENCE };
+    let relay = node::relay(RelayOptions::new().slow(slow).mark_octets(MARK));
+    let endpoint = relay.bind();
+    let mut talker = Raw::connect(&endpoint).handshake("DEALER", b"");
+    let mut late = Raw::connect_narrow(&endpoint).handshake("DEALER", b"");
+    let mut others = [(); 2].map(|()| Raw::connect(&endpoint).handshake("DEALER", b""));
+    for _ in 0..4 {
+        relay.wait_for("Joined", |event| matches!(event, RelayEvent::Joined { .. }).then_some(()));
+    }
+    let mut stream = Vec::new();
+    for number in 0_u32.. {
+        let size = [4, 900, 900, 900, 20_000, 9_000, 100_000][number as usize % 7];
+        stream.extend(frame(0, &[&number.to_be_bytes()[..], &vec![0; size]].concat()));
+        if stream.len() > OCTETS {
+            break;
+        }
+    }
+    let got_all = |raw: &mut Raw| {
+        assert!(raw.read_until(|octets| octets.len() >= stream.len()), "closed");
+        assert!(raw.received() == stream, "other octets than were sent");
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| talker.write(&stream));
+        scope.spawn(|| got_all(&mut late));
+        others.iter_mut().for_each(|other| {
+            scope.spawn(|| got_all(other));
+        });
+    });
+    assert_eq!(talker.received(), b"");
 }
 
 /// E45, through the handshake too. A hundred thousand of them are simulated.

@@ -340,15 +340,26 @@ fn what_is_sent_to_peers_that_never_read_keeps_to_the_send_mark() {
 /// B: broadcasts of a relay to clients that never read, while one who does gets every one of them.
 #[test]
 fn broadcasts_to_clients_that_never_read_keep_to_the_limit_for_all() {
-    const PEERS: u64 = 40;
-    const BROADCASTS: u64 = 8 << 20;
-    const MESSAGES: u32 = 1_500;
-    if !is_alone("memory::broadcasts_to_clients_that_never_read_keep_to_the_limit_for_all", "true") {
-        return;
+    if is_alone("memory::broadcasts_to_clients_that_never_read_keep_to_the_limit_for_all", "true") {
+        keep_to_the_limit_for_all(8 << 20, 1);
     }
+}
+
+/// The same, where much comes at once.
+#[test]
+fn broadcasts_of_what_comes_at_once_keep_to_the_limit_for_all() {
+    if is_alone("memory::broadcasts_of_what_comes_at_once_keep_to_the_limit_for_all", "true") {
+        keep_to_the_limit_for_all(16 << 20, 50);
+    }
+}
+
+/// So many messages come one behind the other.
+fn keep_to_the_limit_for_all(broadcasts: u64, at_once: u32) {
+    const PEERS: u64 = 40;
+    const MESSAGES: u32 = 1_500;
     // The mark of each would admit far more.
     let options = RelayOptions::new().mark_octets(1 << 30);
-    let relay = node::relay_with(options, Options::new().broadcast_octets(Some(BROADCASTS)));
+    let relay = node::relay_with(options, Options::new().broadcast_octets(Some(broadcasts)));
     let endpoint = relay.bind();
     let raws: Vec<Raw> = (0..PEERS).map(|_| Raw::connect_narrow(&endpoint).handshake("DEALER", b"")).collect();
     let mut talker = Raw::connect(&endpoint).handshake("DEALER", b"");
@@ -357,14 +368,18 @@ fn broadcasts_to_clients_that_never_read_keep_to_the_limit_for_all() {
         relay.wait_for("Joined", |event| matches!(event, RelayEvent::Joined { .. }).then_some(()));
     }
     let growth = Growth::from_here();
-    for number in 0..MESSAGES {
-        talker.write(&frame(0, &[&number.to_be_bytes()[..], &[0; 40_000]].concat()));
-        assert_eq!(good.read_frame().body[..4], number.to_be_bytes());
+    for number in (0..MESSAGES).step_by(at_once as usize) {
+        let messages = number..number + at_once;
+        let octets: Vec<u8> =
+            messages.flat_map(|number| frame(0, &[&number.to_be_bytes()[..], &[0; 40_000]].concat())).collect();
+        talker.write(&octets);
+        assert!(good.read_until(|read| read.len() >= octets.len()), "closed");
+        assert!(good.read_at_most(usize::MAX) == octets, "not what was sent");
     }
     let totals = relay.with_app(|engine, _| engine.socket().totals());
     assert!(totals.dropped > 0, "the limit was not reached: {totals:?}");
-    growth.wait_for(BROADCASTS / 2);
-    growth.assert_within(2 * BROADCASTS + PEERS * (64 << 10) + FIXED);
+    growth.wait_for(broadcasts / 2);
+    growth.assert_within(2 * broadcasts + PEERS * (64 << 10) + FIXED);
     drop(raws);
 }
 
