@@ -6,7 +6,7 @@ use core::fmt;
 use bytes::Bytes;
 
 use super::{Message, SEGMENT_OCTETS, Wire};
-use crate::wire::{Escaped, FrameHeader, FrameKind};
+use crate::wire::{Escaped, FrameKind, encode};
 
 /// What comes before the body of a request or a reply: the addresses of those who passed it on, and an empty frame, the
 /// delimiter.
@@ -57,8 +57,7 @@ impl Envelope {
         for address in addresses {
             let address = address.as_ref();
             if !address.is_empty() {
-                FrameHeader { kind: FrameKind::More, size: address.len() as u64 }.encode().append(&mut octets);
-                octets.extend_from_slice(address);
+                encode::frame(&mut octets, FrameKind::More, address);
                 frames += 1;
             }
         }

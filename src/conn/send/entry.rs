@@ -116,9 +116,9 @@ impl Entry {
         entries
     }
 
-    /// Adds a message of `octets` on the wire to those that end with the entry `last`: behind what is in there, if all of it is small, or else in an
-    /// entry of its own, which is returned. Behind one that is packed full it has room for as much at once, since more is
-    /// likely to come.
+    /// Adds a message of `octets` on the wire to those that end with the entry `last`: behind what is in there, if all of it
+    /// is small, or else in an entry of its own, which is returned. Behind one that is packed full it has room for as much
+    /// at once, since more is likely to come.
     pub(crate) fn add(
         last: Option<&mut Entry>,
         message: &mut Outgoing<'_>,
