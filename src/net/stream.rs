@@ -1,6 +1,6 @@
 //! One TCP stream: its readiness, what is known of it, and its last steps.
 
-use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::vec;
 
@@ -20,6 +20,9 @@ const DRAIN_OCTETS: usize = 64 * 1024;
 /// (epoll(7), questions and answers, 9). Elsewhere only `WouldBlock` says so: mio on Windows arms a socket again
 /// by it.
 const SHORT_READ_EMPTIES: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// Slices that one write carries. Systems take 1024; beyond some dozens the call's own cost is negligible.
+pub(super) const SLICES: usize = 64;
 
 /// How much is read from a peer at once to begin with, and at least.
 pub(super) const MIN_READ: usize = 16 * 1024;
@@ -204,10 +207,15 @@ impl Transport {
         }
     }
 
-    /// Writes once. There must be something in `slices`.
-    pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> Written {
+    /// Writes once. There must be something in `slices`, and at most [`SLICES`] are written.
+    pub(super) fn write(&mut self, slices: &[&[u8]]) -> Written {
         loop {
-            return match self.io.write_vectored(slices) {
+            let written = match slices {
+                // A small message to each of many peers is one slice each, and `send` costs less than `writev`.
+                [slice] => self.io.write(slice),
+                _ => self.write_vectored(slices),
+            };
+            return match written {
                 Ok(0) => Written::Failed(Closed::Failed("the system wrote nothing".into())),
                 Ok(octets) => Written::Octets(octets),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -218,6 +226,14 @@ impl Transport {
                 Err(error) => Written::Failed(tcp::closed_by(&error)),
             };
         }
+    }
+
+    fn write_vectored(&mut self, slices: &[&[u8]]) -> io::Result<usize> {
+        let mut vectors = [IoSlice::new(&[]); SLICES];
+        for (vector, slice) in vectors.iter_mut().zip(slices) {
+            *vector = IoSlice::new(slice);
+        }
+        self.io.write_vectored(vectors.get(..slices.len()).unwrap_or(&vectors))
     }
 }
 
@@ -254,7 +270,7 @@ impl Closing {
             } else if !transport.writable {
                 return Linger::Writing;
             } else {
-                match transport.write(&[IoSlice::new(&self.last)]) {
+                match transport.write(&[&self.last]) {
                     Written::Octets(octets) => self.last.advance(octets.min(self.last.len())),
                     Written::Blocked => return Linger::Writing,
                     Written::Failed(_) => return Linger::Over,

@@ -1,17 +1,13 @@
 //! Carrying out what the socket wants: writes, dials, pauses, closes.
 
-use std::io::IoSlice;
 use std::time::Duration;
 use std::vec::Vec;
 
 use bytes::Bytes;
 
 use super::{Carrier, Engine, MAX_CLOSING};
-use crate::net::stream::{Closing, Linger, Phase, Written};
+use crate::net::stream::{Closing, Linger, Phase, SLICES, Written};
 use crate::socket::{Action, Pattern, PeerId};
-
-/// Slices that one write carries. Systems take 1024; beyond some dozens the call's own cost is negligible.
-const SLICES: usize = 64;
 
 /// Octets written to one peer in one flush before the others have their turn. A loopback peer that reads as fast as we write
 /// would never let go of us.
@@ -166,12 +162,7 @@ impl<P: Pattern> Engine<P> {
                 open.wants_write = false;
                 break;
             }
-            let mut vectors = [IoSlice::new(&[]); SLICES];
-            for (vector, slice) in vectors.iter_mut().zip(slices) {
-                *vector = IoSlice::new(slice);
-            }
-            let vectors = vectors.get(..count).unwrap_or(&vectors);
-            match stream.transport.write(vectors) {
+            match stream.transport.write(slices.get(..count).unwrap_or(&slices)) {
                 Written::Octets(written) => {
                     self.socket.sent(self.now, open.peer, written);
                     octets += written;
