@@ -19,6 +19,9 @@ pub struct Router {
     /// Where assigned identities come from: a counter, scattered.
     assigned: u32,
     fanout: Fanout,
+    /// The peers that lagged most when that was found out last, and the block of the log that they had come to.
+    slowest: Vec<PeerId>,
+    slowest_at: u64,
 }
 
 impl Pattern for Router {}
@@ -26,7 +29,8 @@ impl Pattern for Router {}
 impl Socket<Router> {
     /// A ROUTER. `seed` feeds the identities that it assigns; any number will do, if not every process uses the same.
     pub fn router(options: Options, seed: u64) -> Socket<Router> {
-        let pattern = Router { identities: BTreeMap::new(), assigned: 0, fanout: Fanout::default() };
+        let (fanout, slowest) = Default::default();
+        let pattern = Router { identities: BTreeMap::new(), assigned: 0, fanout, slowest, slowest_at: 0 };
         let mut socket = Socket::with(pattern, options, seed);
         socket.pattern.assigned = socket.core.rng.next_u32();
         socket
@@ -97,9 +101,7 @@ impl Socket<Router> {
     pub fn full_peers(&mut self) -> impl Iterator<Item = PeerId> + use<> {
         self.pattern.end_turn(&mut self.core);
         let mut full = self.core.full.clone();
-        let laggards = self.pattern.laggards(&self.core);
-        let oldest = laggards.first().map(|(block, _)| *block);
-        full.extend(laggards.into_iter().take_while(|(block, _)| Some(*block) == oldest).map(|(_, peer)| peer));
+        full.extend(self.pattern.slowest(&self.core));
         full.into_iter()
     }
 
@@ -128,30 +130,62 @@ impl Router {
         }
     }
 
-    /// If too much is held back: the peers that hold on to some of it, those that lag most first, and the block of the
-    /// log that each has come to. What a peer has begun to be sent does not count, since it cannot be given up.
-    fn laggards(&mut self, core: &Core) -> Vec<(u64, PeerId)> {
-        if !core.options.broadcast_octets.is_some_and(|allowed| self.fanout.holds_more_than(allowed)) {
-            return Vec::new();
+    /// Do all peers together hold back more than they may?
+    fn holds_too_much(&mut self, core: &Core) -> bool {
+        core.options.broadcast_octets.is_some_and(|allowed| self.fanout.holds_more_than(allowed))
+    }
+
+    /// If too much is held back: the peers that lag most.
+    fn slowest(&mut self, core: &Core) -> &[PeerId] {
+        if !self.holds_too_much(core) {
+            self.slowest.clear();
+            return &self.slowest;
         }
-        let lagging = core.peers.connected().iter().filter_map(|peer| {
-            let queue = core.peers.get(*peer)?.conn.as_ref()?.queue();
-            Some((queue.oldest_block()?, Reverse(queue.charged()), *peer))
-        });
-        let mut lagging: Vec<_> = lagging.collect();
-        lagging.sort_unstable();
-        lagging.into_iter().map(|(block, _, peer)| (block, peer)).collect()
+        // A relay that waits asks after each write. Nobody goes back in the log, so those that were found are still all as long
+        // as one of them is where it was.
+        let at = self.slowest_at;
+        self.slowest.retain(|peer| oldest_block(core, *peer) == Some(at));
+        if self.slowest.is_empty() {
+            for &peer in core.peers.connected() {
+                let Some(block) = oldest_block(core, peer) else {
+                    continue;
+                };
+                if self.slowest.is_empty() || block < self.slowest_at {
+                    self.slowest.clear();
+                    self.slowest_at = block;
+                }
+                if block == self.slowest_at {
+                    self.slowest.push(peer);
+                }
+            }
+        }
+        &self.slowest
     }
 
     /// Makes those that lag most lose what is queued for them, until no more is held back than is allowed.
     fn relieve(&mut self, core: &mut Core) {
-        for (_, laggard) in self.laggards(core) {
-            if !core.options.broadcast_octets.is_some_and(|allowed| self.fanout.holds_more_than(allowed)) {
+        if !self.holds_too_much(core) {
+            return;
+        }
+        let lagging = core.peers.connected().iter().filter_map(|&peer| {
+            let charged = core.peers.get(peer)?.conn.as_ref()?.queue().charged();
+            Some((oldest_block(core, peer)?, Reverse(charged), peer))
+        });
+        let mut lagging: Vec<_> = lagging.collect();
+        lagging.sort_unstable();
+        for (.., laggard) in lagging {
+            discard_queue(core, laggard);
+            if !self.holds_too_much(core) {
                 return;
             }
-            discard_queue(core, laggard);
         }
     }
+}
+
+/// The oldest block of the log that a peer holds on to. What it has begun to be sent does not count, since that cannot be given
+/// up.
+fn oldest_block(core: &Core, peer: PeerId) -> Option<u64> {
+    core.peers.get(peer)?.conn.as_ref()?.queue().oldest_block()
 }
 
 /// Says whether nothing at all is left to be written.

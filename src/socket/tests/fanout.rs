@@ -53,6 +53,30 @@ fn a_client_that_reads_loses_nothing_to_laggards() {
 }
 
 #[test]
+fn of_those_that_hold_back_too_much_the_ones_that_lag_most_are_full() {
+    let options = Options::new().send_mark(UNLIMITED).broadcast_octets(Some(100_000));
+    let mut rig = Rig::router(options);
+    let [a, b, c] = ["a", "b", "c"].map(|identity| rig.client(identity));
+    [a, b, c].iter().for_each(|peer| rig.limit(*peer, 0));
+    // In one turn, or some would be dropped.
+    (0..4).for_each(|_| rig.socket.broadcast_except(None, &one_block()));
+    rig.turn();
+    let block = wire(vec![7; 60 * 1024]).len();
+    let mut after = |peer, blocks: usize| {
+        rig.limit(peer, blocks * block);
+        rig.turn();
+        rig.socket.full_peers().collect::<Vec<PeerId>>()
+    };
+    assert_eq!(after(c, 2), [a, b]);
+    assert_eq!(after(c, 2), [a, b]);
+    assert_eq!(after(a, 2), [b]);
+    assert_eq!(after(b, 1), [b], "it has three to come, the other one two");
+    assert_eq!(after(b, 1), [a, b]);
+    assert_eq!(after(b, 1), [a]);
+    assert_eq!(after(a, 2), [], "one holds back one, which is not too much");
+}
+
+#[test]
 fn a_peer_whose_queue_was_discarded_is_written_again() {
     let mut rig = Rig::router(Options::new());
     let peer = rig.client("a");
