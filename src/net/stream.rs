@@ -16,10 +16,10 @@ use crate::time::Instant;
 /// the connection, and the reset may overtake our ERROR; a peer that sends on and on is reset after all.
 const DRAIN_OCTETS: usize = 64 * 1024;
 
-/// Under epoll a read that does not fill its buffer has emptied the stream, and whatever comes later is a new edge
-/// (epoll(7), questions and answers, 9). Elsewhere only `WouldBlock` says so: mio on Windows arms a socket again
-/// by it.
-const SHORT_READ_EMPTIES: bool = cfg!(any(target_os = "linux", target_os = "android"));
+/// Under epoll a read that does not fill its buffer has emptied the stream, a write that does not take all has filled it, and
+/// whatever changes later is a new edge (epoll(7), questions and answers, 9). Elsewhere only `WouldBlock` says so: mio on
+/// Windows arms a socket again by it.
+const SHORT_IS_BLOCKED: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// Slices that one write carries. Systems take 1024; beyond some dozens the call's own cost is negligible.
 pub(super) const SLICES: usize = 64;
@@ -192,7 +192,7 @@ impl Transport {
             return match self.io.read(buffer) {
                 Ok(0) => Received::Ended(Closed::Eof),
                 Ok(octets) => {
-                    if SHORT_READ_EMPTIES && octets < buffer.len() && !self.read_closed {
+                    if SHORT_IS_BLOCKED && octets < buffer.len() && !self.read_closed {
                         self.readable = false;
                     }
                     Received::Octets(octets)
@@ -217,7 +217,13 @@ impl Transport {
             };
             return match written {
                 Ok(0) => Written::Failed(Closed::Failed("the system wrote nothing".into())),
-                Ok(octets) => Written::Octets(octets),
+                Ok(octets) => {
+                    let offered: usize = slices.iter().take(SLICES).map(|slice| slice.len()).sum();
+                    if SHORT_IS_BLOCKED && octets < offered {
+                        self.writable = false;
+                    }
+                    Written::Octets(octets)
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.writable = false;
