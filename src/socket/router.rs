@@ -141,8 +141,8 @@ impl Router {
             self.slowest.clear();
             return &self.slowest;
         }
-        // A relay that waits asks after each write. Nobody goes back in the log, so those that were found are still all as long
-        // as one of them is where it was.
+        // A relay that waits asks after each write. Nobody goes back in the log, so those that were found are still all, until the
+        // last of them has read on or something is broadcast.
         let at = self.slowest_at;
         self.slowest.retain(|peer| oldest_block(core, *peer) == Some(at));
         if self.slowest.is_empty() {
@@ -254,6 +254,8 @@ impl Routing for Router {
         }
         self.fanout.seal();
         self.relieve(core);
+        // What comes now may lie in the block that they have come to.
+        self.slowest.clear();
         for place in 0..core.peers.connected().len() {
             let Some(&peer) = core.peers.connected().get(place) else {
                 break;

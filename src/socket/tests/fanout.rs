@@ -77,6 +77,22 @@ fn of_those_that_hold_back_too_much_the_ones_that_lag_most_are_full() {
 }
 
 #[test]
+fn who_comes_to_lag_as_much_as_those_that_were_found_is_found_too() {
+    let mut rig = Rig::router(Options::new().send_mark(UNLIMITED).broadcast_octets(Some(1)));
+    let [a, b] = ["a", "b"].map(|identity| rig.client(identity));
+    let full = |rig: &mut Rig<Router>| {
+        // Both messages find room in one block.
+        rig.socket.broadcast_except(None, &"x".into());
+        rig.turn();
+        rig.socket.full_peers().collect::<Vec<PeerId>>()
+    };
+    rig.limit(a, 0);
+    assert_eq!(full(&mut rig), [a]);
+    rig.limit(b, 0);
+    assert_eq!(full(&mut rig), [a, b]);
+}
+
+#[test]
 fn a_peer_whose_queue_was_discarded_is_written_again() {
     let mut rig = Rig::router(Options::new());
     let peer = rig.client("a");
