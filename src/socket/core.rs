@@ -357,7 +357,7 @@ impl Core {
         let Some(slot) = self.peers.get_mut(peer) else {
             return false;
         };
-        let room = slot.conn.as_ref().is_some_and(|conn| conn.queue().has_room());
+        let room = slot.queue().is_some_and(SendQueue::has_room);
         room && core::mem::take(&mut slot.blocked)
     }
 
@@ -366,7 +366,7 @@ impl Core {
         let Some(slot) = self.peers.get_mut(peer) else {
             return false;
         };
-        let drained = slot.conn.as_ref().is_some_and(|conn| conn.queue().is_empty());
+        let drained = slot.queue().is_some_and(SendQueue::is_empty);
         slot.transmitting &= !drained;
         drained
     }
@@ -378,8 +378,7 @@ impl Core {
 
     /// Keeps the set of peers at their mark, after a change to a send queue.
     pub(crate) fn note_fullness(&mut self, peer: PeerId) {
-        let queue = self.peers.get(peer).and_then(|slot| slot.conn.as_ref()).map(Connection::queue);
-        if queue.is_some_and(|queue| queue.is_full()) {
+        if self.peers.get(peer).and_then(Slot::queue).is_some_and(SendQueue::is_full) {
             self.full.insert(peer);
         } else if !self.full.is_empty() {
             self.full.remove(&peer);

@@ -583,7 +583,7 @@ impl<'a> Peer<'a> {
 
     /// The octets that wait to be sent to it, as its [`Mark`](crate::Mark) counts them.
     pub fn queued_octets(&self) -> u64 {
-        self.slot.conn.as_ref().map_or(0, |conn| conn.queue().charged())
+        self.slot.queue().map_or(0, SendQueue::charged)
     }
 
     /// The messages that came from it and were not received yet.

@@ -6,7 +6,7 @@ use core::fmt;
 
 use slab::Slab;
 
-use crate::conn::{Connection, Identity};
+use crate::conn::{Connection, Identity, SendQueue};
 use crate::socket::hosts::Host;
 use crate::socket::inbox::Inbox;
 use crate::socket::link::Link;
@@ -96,8 +96,12 @@ pub(crate) struct Peers {
 
 impl Slot {
     pub(crate) fn counts(&self) -> Counts {
-        let queue = self.conn.as_ref().map(Connection::queue);
-        self.counts.with(queue)
+        self.counts.with(self.queue())
+    }
+
+    /// What waits to be sent to it, while there is a connection.
+    pub(crate) fn queue(&self) -> Option<&SendQueue> {
+        self.conn.as_ref().map(Connection::queue)
     }
 
     pub(crate) fn is_in_handshake(&self) -> bool {

@@ -29,8 +29,8 @@ impl Pattern for Router {}
 impl Socket<Router> {
     /// A ROUTER. `seed` feeds the identities that it assigns; any number will do, if not every process uses the same.
     pub fn router(options: Options, seed: u64) -> Socket<Router> {
-        let (fanout, slowest) = Default::default();
-        let pattern = Router { identities: BTreeMap::new(), assigned: 0, fanout, slowest, slowest_at: 0 };
+        let (identities, fanout, slowest) = (BTreeMap::new(), Fanout::default(), Vec::new());
+        let pattern = Router { identities, assigned: 0, fanout, slowest, slowest_at: 0 };
         let mut socket = Socket::with(pattern, options, seed);
         socket.pattern.assigned = socket.core.rng.next_u32();
         socket
@@ -168,8 +168,8 @@ impl Router {
             return;
         }
         let lagging = core.peers.connected().iter().filter_map(|&peer| {
-            let charged = core.peers.get(peer)?.conn.as_ref()?.queue().charged();
-            Some((oldest_block(core, peer)?, Reverse(charged), peer))
+            let queue = core.peers.get(peer)?.queue()?;
+            Some((queue.oldest_block()?, Reverse(queue.charged()), peer))
         });
         let mut lagging: Vec<_> = lagging.collect();
         lagging.sort_unstable();
@@ -185,7 +185,7 @@ impl Router {
 /// The oldest block of the log that a peer holds on to. What it has begun to be sent does not count, since that cannot be given
 /// up.
 fn oldest_block(core: &Core, peer: PeerId) -> Option<u64> {
-    core.peers.get(peer)?.conn.as_ref()?.queue().oldest_block()
+    core.peers.get(peer)?.queue()?.oldest_block()
 }
 
 /// Says whether nothing at all is left to be written.
