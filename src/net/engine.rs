@@ -8,16 +8,15 @@ mod output;
 #[cfg(test)]
 mod tests;
 
-use std::boxed::Box;
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::string::ToString;
 use std::time::Duration;
-use std::vec;
 use std::vec::Vec;
 
+use bytes::BytesMut;
 use mio::Registry;
 
 use self::accept::Acceptance;
@@ -126,7 +125,8 @@ pub struct Engine<P: Pattern> {
     closing: BTreeSet<(Instant, usize)>,
     resolver: Resolver,
     acceptance: Acceptance,
-    scratch: Box<[u8]>,
+    /// What is read into.
+    scratch: BytesMut,
     /// What each peer may be read in this turn.
     share: usize,
     options: TcpOptions,
@@ -172,7 +172,7 @@ impl<P: Pattern> Engine<P> {
             closing: BTreeSet::new(),
             resolver: Resolver::default(),
             acceptance: Acceptance::default(),
-            scratch: vec![0; SCRATCH_OCTETS].into(),
+            scratch: BytesMut::zeroed(SCRATCH_OCTETS),
             share: SCRATCH_OCTETS,
             options,
             epoch: std::time::Instant::now(),

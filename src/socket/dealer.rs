@@ -7,6 +7,7 @@ use super::{Event, Options, Pattern, PeerId, SendError, Socket};
 use crate::conn::{self, Entry, Identity, SendQueue};
 use crate::message::{Message, Outgoing};
 use crate::socket::core::Core;
+use crate::socket::reads::Reads;
 use crate::socket::rotation::Rotation;
 use crate::wire::SocketType;
 
@@ -167,6 +168,10 @@ impl Routing for Dealer {
     fn cut_off(&mut self, _: &mut Core, _: PeerId) {}
 
     fn lend(&mut self, _: usize) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn reads_mut(&mut self) -> Option<&mut Reads> {
         None
     }
 

@@ -2,7 +2,8 @@
 //!
 //! In a turn, broadcasts are copied one behind the other into a shared log, and it is noted whose each piece is. At the
 //! end of the turn each peer is given the whole of it in one entry of its queue, less the pieces that are its own.
-//! So a turn costs one copy in memory and O(peers + pieces), not their product.
+//! So a turn costs one copy in memory and O(peers + pieces), not their product. Large messages, and what fills a
+//! driver's read, are not even copied: they stand between what is.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -12,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use crate::conn::SendQueue;
 use crate::message::Run;
 use crate::socket::PeerId;
+use crate::socket::reads::{READ_RUN_OCTETS, Reads};
 use crate::socket::runs::{emptied, fits};
 
 /// An entry of a queue is at most this large, unless it is one message: a PONG must wait for the end of an entry.
@@ -35,6 +37,7 @@ pub(crate) struct Fanout {
     pieces: Vec<Piece>,
     messages: u64,
     blocks: Blocks,
+    reads: Reads,
 }
 
 /// Whole messages of this turn, next to each other.
@@ -75,15 +78,12 @@ impl Fanout {
     /// Adds whole messages that are for everybody but `owner`, whose list is `own`.
     pub(crate) fn stage(&mut self, run: &Run, owner: Option<PeerId>, own: Option<&mut Own>) {
         let octets = run.octets();
+        let is_read = octets.len() >= READ_RUN_OCTETS && self.reads.contain(octets);
         // Only if nobody else can hold on to it: what is held is counted.
-        let shared = octets.len() >= SHARE_OCTETS && run.messages() == 1 && octets.is_unique();
-        if shared {
+        let alone = octets.len() >= SHARE_OCTETS && run.messages() == 1 && octets.is_unique();
+        let place = if is_read || alone {
             self.cut();
-        }
-        let place = (self.parts.len(), self.stage.len(), self.staged_messages);
-        if shared {
-            let block = self.blocks.share(octets.clone());
-            self.parts.push(Part { octets: octets.clone(), messages: 1, block });
+            self.place_as_it_is(run, is_read)
         } else {
             // A block has the size of a part, unless it is for one message alone: so no part grows beyond that.
             if self.stage.capacity() - self.stage.len() < octets.len() {
@@ -91,13 +91,32 @@ impl Fanout {
                 self.stage = self.blocks.open(octets.len());
                 return self.stage(run, owner, own);
             }
+            let place = (self.parts.len(), self.stage.len(), self.staged_messages);
             self.stage.extend_from_slice(octets);
             self.staged_messages += run.messages();
-        }
+            place
+        };
         self.messages += u64::from(run.messages());
         if let (Some(owner), Some(own)) = (owner, own) {
             self.note(owner, own, place, octets.len(), run.messages());
         }
+    }
+
+    /// Adds what is not copied; says to which part, and behind how many of its octets and messages.
+    fn place_as_it_is(&mut self, run: &Run, is_read: bool) -> (usize, usize, u32) {
+        let octets = run.octets();
+        let behind = self.parts.len();
+        let joined = self.parts.last().and_then(|last| self.reads.join(&last.octets, octets));
+        let joined = joined.filter(|joined| joined.len() <= PART_OCTETS);
+        if let (Some(joined), Some(last)) = (joined, self.parts.last_mut()) {
+            let place = (behind - 1, last.octets.len(), last.messages);
+            last.octets = joined;
+            last.messages += run.messages();
+            return place;
+        }
+        let block = if is_read { self.blocks.number() } else { self.blocks.share(octets.clone()) };
+        self.parts.push(Part { octets: octets.clone(), messages: run.messages(), block });
+        (behind, 0, 0)
     }
 
     fn note(
@@ -162,6 +181,7 @@ impl Fanout {
         self.parts.clear();
         self.messages = 0;
         self.blocks.this_turn = 0;
+        self.reads.end_turn();
         self.pieces.drain(..).map(|piece| piece.owner)
     }
 
@@ -170,9 +190,15 @@ impl Fanout {
         self.blocks.lend(octets)
     }
 
+    /// The reads of which runs are staged without a copy.
+    pub(crate) fn reads_mut(&mut self) -> &mut Reads {
+        &mut self.reads
+    }
+
     /// Do some peers still have to read more than so many octets of the turns before?
     pub(crate) fn holds_more_than(&mut self, octets: u64) -> bool {
-        self.blocks.hold_more_than(octets)
+        let read = self.reads.held();
+        read > octets || self.blocks.hold_more_than(octets - read)
     }
 }
 
@@ -268,9 +294,14 @@ impl Blocks {
 
     /// A message that stands in the log as it is: a block of its own. The free end of the open one stays usable.
     fn share(&mut self, octets: Bytes) -> u64 {
-        self.newest += 1;
         let len = octets.len() as u64;
         self.push(octets, len);
+        self.number()
+    }
+
+    /// The number of what comes next and counts already.
+    fn number(&mut self) -> u64 {
+        self.newest += 1;
         self.newest
     }
 

@@ -11,6 +11,7 @@ mod lifecycle;
 mod link;
 mod options;
 mod peers;
+mod reads;
 mod rotation;
 mod router;
 mod runs;
@@ -18,6 +19,7 @@ mod runs;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use bytes::{Bytes, BytesMut};
 pub use dealer::Dealer;
 pub use event::{
     Action, Address, Cause, Closed, Counts, DialError, Disconnected, Event, PeerInfo, Refused, Rejected, SendError,
@@ -33,6 +35,7 @@ use crate::time::Instant;
 use crate::wire::SocketType;
 use link::{Link, LinkState};
 use peers::Slot;
+use reads::{READ_RUN_OCTETS, Reads};
 use runs::Runs;
 
 /// How a socket type routes messages: [`Router`] or [`Dealer`]. It owns who gets an outgoing message, and what happens when
@@ -41,7 +44,7 @@ pub trait Pattern: routing::Routing {}
 
 /// Sealed: patterns work on the inside of a socket.
 pub(crate) mod routing {
-    use super::{Cause, Core, Identity, PeerId, SendQueue, SocketType, Vec, conn};
+    use super::{Cause, Core, Identity, PeerId, Reads, SendQueue, SocketType, Vec, conn};
 
     pub trait Routing {
         const SOCKET_TYPE: SocketType;
@@ -67,6 +70,9 @@ pub(crate) mod routing {
 
         /// Memory for a large message, of a broadcast that all have read.
         fn lend(&mut self, octets: usize) -> Option<Vec<u8>>;
+
+        /// The reads that are broadcast without a copy.
+        fn reads_mut(&mut self) -> Option<&mut Reads>;
 
         /// Anything held back until the end of the turn?
         fn is_mid_turn(&self) -> bool;
@@ -221,6 +227,27 @@ impl<P: Pattern> Socket<P> {
     /// [`Action::ResumeRead`] comes.
     #[must_use]
     pub fn handle_input(&mut self, now: Instant, peer: PeerId, input: &[u8]) -> usize {
+        self.take_input(now, peer, input, None)
+    }
+
+    /// As [`handle_input`](Socket::handle_input), of what a read has put into `memory`; returns a copy of what was not taken. What
+    /// fills most of it and is to be forwarded stays where it is: then other memory of the same size takes its place.
+    #[cfg_attr(
+        not(any(feature = "net", test)),
+        expect(dead_code, reason = "the driver with such memory is the engine")
+    )]
+    pub(crate) fn handle_read(&mut self, now: Instant, peer: PeerId, memory: &mut BytesMut, octets: usize) -> Bytes {
+        let options = &self.core.options;
+        let forwards = options.deliver_runs && octets >= memory.len() / 2;
+        let reads = if forwards { self.pattern.reads_mut() } else { None };
+        let read = reads.and_then(|reads| reads.keep(memory, options.broadcast_octets));
+        let input = read.as_deref().unwrap_or(memory).get(..octets).unwrap_or_default();
+        let taken = self.take_input(now, peer, input, read.as_ref());
+        Bytes::copy_from_slice(input.get(taken..).unwrap_or_default())
+    }
+
+    /// `read` is what `input` lies in, if that need not be copied.
+    fn take_input(&mut self, now: Instant, peer: PeerId, input: &[u8], read: Option<&Bytes>) -> usize {
         self.core.tick(now);
         let mark = self.core.options.receive_mark;
         let mut taken = 0;
@@ -245,7 +272,7 @@ impl<P: Pattern> Socket<P> {
                 Ok(step) => {
                     taken += step.taken;
                     if let Some(event) = step.event {
-                        self.take(now, peer, event);
+                        self.take(now, peer, event, read);
                     }
                 }
                 Err(error) => {
@@ -264,7 +291,7 @@ impl<P: Pattern> Socket<P> {
         taken
     }
 
-    fn take(&mut self, now: Instant, peer: PeerId, event: conn::Event<'_>) {
+    fn take(&mut self, now: Instant, peer: PeerId, event: conn::Event<'_>, read: Option<&Bytes>) {
         if let conn::Event::Ready(info) = event {
             return self.admit(now, peer, info);
         }
@@ -277,6 +304,11 @@ impl<P: Pattern> Socket<P> {
             return;
         };
         match event {
+            conn::Event::Run(run) if read.is_some() && run.octets().len() >= READ_RUN_OCTETS => {
+                slot.counts.received += u64::from(run.messages());
+                let octets = read.map(|read| read.slice_ref(run.octets())).unwrap_or_default();
+                slot.inbox.push_run(Run::from_wire(octets, run.messages()), run.octets().len());
+            }
             conn::Event::Run(run) if run.is_large() => {
                 slot.counts.received += 1;
                 // In memory of its own, so that a broadcast can pass it on as it is.

@@ -10,6 +10,7 @@ use crate::conn::{self, Connection, Identity, SendQueue};
 use crate::message::{Message, Outgoing, Run};
 use crate::socket::core::Core;
 use crate::socket::fanout::Fanout;
+use crate::socket::reads::Reads;
 use crate::wire::SocketType;
 
 /// The pattern of a ROUTER: see [`Socket::router`].
@@ -275,6 +276,10 @@ impl Routing for Router {
 
     fn lend(&mut self, octets: usize) -> Option<Vec<u8>> {
         self.fanout.lend(octets)
+    }
+
+    fn reads_mut(&mut self) -> Option<&mut Reads> {
+        Some(self.fanout.reads_mut())
     }
 
     fn is_mid_turn(&self) -> bool {

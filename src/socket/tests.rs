@@ -5,4 +5,5 @@ mod fanout;
 mod flow;
 pub(crate) mod harness;
 mod lifecycle;
+mod reads;
 mod router;

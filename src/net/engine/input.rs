@@ -1,6 +1,6 @@
 //! A turn of input: events, a visit to each source that has something, timers.
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use mio::Events;
 use mio::event::Event;
 
@@ -163,13 +163,10 @@ impl<P: Pattern> Engine<P> {
                 return 0;
             }
         };
-        let input = self.scratch.get(..octets).unwrap_or_default();
-        let taken = self.socket.handle_input(self.now, open.peer, input);
-        let rest = input.get(taken..).unwrap_or_default();
-        if !rest.is_empty() {
-            open.rest = Bytes::copy_from_slice(rest);
+        open.rest = self.socket.handle_read(self.now, open.peer, &mut self.scratch, octets);
+        if !open.rest.is_empty() {
             open.paused = true;
-            open.appetite = taken.max(MIN_READ);
+            open.appetite = octets.saturating_sub(open.rest.len()).max(MIN_READ);
         } else if octets == open.appetite {
             open.appetite = (2 * octets).min(self.scratch.len());
         }

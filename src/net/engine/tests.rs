@@ -1,6 +1,6 @@
 //! What loopback does not show by itself: deadlines, and addresses that nobody listens at.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 use std::vec;
@@ -224,6 +224,50 @@ fn a_message_that_is_nearly_whole_is_read_to_its_end_in_the_same_visit() {
         assert_eq!(rig.engine.visit(key), whole.len());
         assert!(matches!(rig.engine.poll_event(), Some(Event::Message { .. })));
     }
+}
+
+#[test]
+fn what_fills_a_read_is_passed_on_from_where_it_lies() {
+    let mut poll = Poll::new().unwrap();
+    let socket = Socket::router(Options::new().deliver_runs(true), 1);
+    let mut engine = Engine::new(poll.registry(), 0..10, socket, TcpOptions::new()).unwrap();
+    // So little that a single message fills most of it.
+    engine.scratch = BytesMut::zeroed(MIN_READ);
+    let read_into = engine.scratch.as_ptr();
+    let endpoint = engine.bind(&"tcp://127.0.0.1:0".parse().unwrap()).unwrap().to_string();
+    let mut clients = [0; 2].map(|_| {
+        let mut client = TcpStream::connect(endpoint.strip_prefix("tcp://").unwrap()).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(&hello(SocketType::Dealer, b"")).unwrap();
+        client
+    });
+    let mut message = Vec::new();
+    encode::frame(&mut message, FrameKind::Last, &[7; 10_000]);
+    let (mut connected, mut places, mut said) = (0, Vec::new(), 0);
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while said < 10 {
+        assert!(std::time::Instant::now() < deadline, "{connected} are connected, {said} messages came");
+        let mut events = Events::with_capacity(16);
+        poll.poll(&mut events, engine.timeout().or(Some(PATIENCE))).unwrap();
+        engine.process(&events);
+        while let Some(event) = engine.poll_event() {
+            if let Event::Run { peer, run } = event {
+                said += run.messages();
+                places.push(run.octets().as_ptr());
+                engine.socket_mut().broadcast_run_except(Some(peer), &run);
+            } else {
+                connected += 1;
+                if connected == 2 {
+                    clients[0].write_all(&message.repeat(10)).unwrap();
+                }
+            }
+        }
+        engine.flush();
+    }
+    assert_eq!(places[0], read_into);
+    let mut got = vec![0; hello(SocketType::Router, b"").len() + 10 * message.len()];
+    clients[1].read_exact(&mut got).unwrap();
+    assert!(got.ends_with(&message.repeat(10)));
 }
 
 #[test]

@@ -282,3 +282,106 @@ fn who_lags_by_a_large_message_lags_more_than_who_lags_by_what_came_behind_it() 
     let lags = [all, behind, last].map(|queue| queue.oldest_block().expect("it lags"));
     assert!(lags[0] < lags[1] && lags[1] == lags[2], "{lags:?}");
 }
+
+/// A read that the log has taken over, with these messages and then nothing, as runs of one each.
+fn read(fanout: &mut Fanout, bodies: &[Vec<u8>]) -> Vec<Run> {
+    let octets: Vec<u8> = bodies.iter().flat_map(|body| wire(body)).collect();
+    let read = fanout.reads_mut().keep(&mut BytesMut::from(&octets[..]), None).unwrap();
+    let mut at = 0;
+    let run = |body: &Vec<u8>| {
+        let start = at;
+        at += wire(body).len();
+        Run::from_wire(read.slice(start..at), 1)
+    };
+    bodies.iter().map(run).collect()
+}
+
+#[test]
+fn what_lies_in_a_read_is_not_copied_and_one_part_as_far_as_it_may_be() {
+    let mut fanout = Fanout::default();
+    let bodies: Vec<Vec<u8>> = (0..20).map(|n| vec![n; 10_000]).collect();
+    let runs = read(&mut fanout, &bodies);
+    runs.iter().for_each(|run| fanout.stage(run, None, None));
+    fanout.seal();
+    let queue = delivered(&fanout, &Own::default());
+    let mut slices = [&[][..]; 8];
+    assert_eq!(queue.gather(&mut slices), 4, "six of them are no larger than a part");
+    assert_eq!(slices[0].len(), 6 * runs[0].octets().len());
+    for (slice, first) in slices.iter().zip([0, 6, 12, 18]) {
+        assert_eq!(slice.as_ptr(), runs[first].octets().as_ptr());
+    }
+}
+
+#[test]
+fn what_lies_in_a_read_keeps_its_place_among_the_others_and_does_not_go_back_to_its_owner() {
+    let [a, b] = ids();
+    let (mut of_a, mut of_b) = (Own::default(), Own::default());
+    let mut fanout = Fanout::default();
+    let sizes = [10_000, 12_000, 30, 9_000, 9_000, 70_000, 20_000, 8_500];
+    let bodies: Vec<Vec<u8>> = sizes.iter().zip(1..).map(|(size, n)| vec![n; *size]).collect();
+    let mut runs = read(&mut fanout, &bodies);
+    // Another's comes between; and one of the read that is next to the one before, but is staged later.
+    let later = runs.remove(4);
+    runs.insert(5, run(&[b"other"]));
+    runs.push(later);
+    let mut expected = [Vec::new(), Vec::new(), Vec::new()];
+    for (n, run) in runs.iter().enumerate() {
+        let of_other = run.octets().len() < 10;
+        let (who, owner, own) = if of_other { (1, b, &mut of_b) } else { (0, a, &mut of_a) };
+        fanout.stage(run, Some(owner), Some(own));
+        // Staged by nobody in particular, too.
+        if n == 2 {
+            fanout.stage(&runs[1], None, None);
+        }
+        for (index, expected) in expected.iter_mut().enumerate() {
+            if index != who {
+                expected.extend_from_slice(run.octets());
+            }
+            if n == 2 {
+                expected.extend_from_slice(runs[1].octets());
+            }
+        }
+    }
+    fanout.seal();
+    for (own, expected) in [of_a, of_b, Own::default()].iter().zip(expected) {
+        assert!(queued(&mut delivered(&fanout, own)).0 == expected);
+    }
+    assert!(fanout.parts.is_sorted_by(|one, next| one.block < next.block));
+}
+
+#[test]
+fn a_read_is_held_until_all_have_passed_it_and_counts_whole() {
+    let mut fanout = Fanout::default();
+    let mut reader = SendQueue::new(UNLIMITED);
+    let runs = read(&mut fanout, &[vec![1; 10_000], vec![2; 90_000]]);
+    let octets = runs.iter().map(|run| run.octets().len() as u64).sum::<u64>();
+    fanout.stage(&runs[0], None, None);
+    drop(runs);
+    fanout.seal();
+    fanout.deliver(&mut reader, &Own::default());
+    assert!(!fanout.holds_more_than(0), "the turn is not over");
+    fanout.clear().for_each(drop);
+    assert!(fanout.holds_more_than(octets - 1) && !fanout.holds_more_than(octets));
+    // What is copied counts besides.
+    turn(&mut fanout, &run(&[b"small"]), &mut reader);
+    assert!(fanout.holds_more_than(octets) && !fanout.holds_more_than(octets + PART_OCTETS as u64));
+    queued(&mut reader);
+    assert!(!fanout.holds_more_than(PART_OCTETS as u64));
+}
+
+#[test]
+fn the_pieces_of_several_owners_in_one_part_of_a_read_are_told_apart() {
+    let [a, b] = ids();
+    let mut own = [Own::default(), Own::default()];
+    let mut fanout = Fanout::default();
+    let runs = read(&mut fanout, &[vec![1; 10_000], vec![2; 10_000], vec![3; 10_000], vec![4; 10_000]]);
+    for (run, n) in runs.iter().zip([0, 1, 0, 1]) {
+        fanout.stage(run, Some([a, b][n]), Some(&mut own[n]));
+    }
+    fanout.seal();
+    assert_eq!(fanout.parts.len(), 1);
+    let of = |n: usize| [&runs[n].octets()[..], &runs[n + 2].octets()[..]].concat();
+    for (n, own) in own.iter().enumerate() {
+        assert!(queued(&mut delivered(&fanout, own)) == (of(1 - n), 2));
+    }
+}
