@@ -2,8 +2,8 @@
 //!
 //! In a turn, broadcasts are copied one behind the other into a shared log, and it is noted whose each piece is. At the
 //! end of the turn each peer is given the whole of it in one entry of its queue, less the pieces that are its own.
-//! So a turn costs one copy in memory and O(peers + pieces), not their product. Large messages, and what fills a
-//! driver's read, are not even copied: they stand between what is.
+//! So a turn costs one copy in memory at most and O(peers + pieces), not their product. Large messages, and what fills a
+//! driver's read, are not copied: they stand between what is.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -78,11 +78,10 @@ impl Fanout {
     /// Adds whole messages that are for everybody but `owner`, whose list is `own`.
     pub(crate) fn stage(&mut self, run: &Run, owner: Option<PeerId>, own: Option<&mut Own>) {
         let octets = run.octets();
-        let is_read = octets.len() >= READ_RUN_OCTETS && self.reads.contain(octets);
+        let is_read = octets.len() >= READ_RUN_OCTETS && self.reads.stage(octets);
         // Only if nobody else can hold on to it: what is held is counted.
         let alone = octets.len() >= SHARE_OCTETS && run.messages() == 1 && octets.is_unique();
         let place = if is_read || alone {
-            self.cut();
             self.place_as_it_is(run, is_read)
         } else {
             // A block has the size of a part, unless it is for one message alone: so no part grows beyond that.
@@ -104,19 +103,20 @@ impl Fanout {
 
     /// Adds what is not copied; says to which part, and behind how many of its octets and messages.
     fn place_as_it_is(&mut self, run: &Run, is_read: bool) -> (usize, usize, u32) {
+        self.cut();
         let octets = run.octets();
-        let behind = self.parts.len();
-        let joined = self.parts.last().and_then(|last| self.reads.join(&last.octets, octets));
-        let joined = joined.filter(|joined| joined.len() <= PART_OCTETS);
-        if let (Some(joined), Some(last)) = (joined, self.parts.last_mut()) {
-            let place = (behind - 1, last.octets.len(), last.messages);
+        let part = self.parts.len();
+        let last = if is_read { self.parts.last_mut() } else { None };
+        let joined = last.and_then(|last| Some((self.reads.join(&last.octets, octets)?, last)));
+        if let Some((joined, last)) = joined.filter(|(joined, _)| joined.len() <= PART_OCTETS) {
+            let place = (part - 1, last.octets.len(), last.messages);
             last.octets = joined;
             last.messages += run.messages();
             return place;
         }
         let block = if is_read { self.blocks.number() } else { self.blocks.share(octets.clone()) };
         self.parts.push(Part { octets: octets.clone(), messages: run.messages(), block });
-        (behind, 0, 0)
+        (part, 0, 0)
     }
 
     fn note(
@@ -299,7 +299,7 @@ impl Blocks {
         self.number()
     }
 
-    /// The number of what comes next and counts already.
+    /// A new number, for what stands in the log from here on.
     fn number(&mut self) -> u64 {
         self.newest += 1;
         self.newest

@@ -230,17 +230,16 @@ impl<P: Pattern> Socket<P> {
         self.take_input(now, peer, input, None)
     }
 
-    /// As [`handle_input`](Socket::handle_input), of what a read has put into `memory`; returns a copy of what was not taken. What
-    /// fills most of it and is to be forwarded stays where it is: then other memory of the same size takes its place.
+    /// As [`handle_input`](Socket::handle_input), of the `octets` that a read has put into `memory`; returns a copy of what was not
+    /// taken. Where much of it is to be broadcast it stays where it is, and other memory of the same size takes its place.
     #[cfg_attr(
         not(any(feature = "net", test)),
         expect(dead_code, reason = "the driver with such memory is the engine")
     )]
     pub(crate) fn handle_read(&mut self, now: Instant, peer: PeerId, memory: &mut BytesMut, octets: usize) -> Bytes {
         let options = &self.core.options;
-        let forwards = options.deliver_runs && octets >= memory.len() / 2;
-        let reads = if forwards { self.pattern.reads_mut() } else { None };
-        let read = reads.and_then(|reads| reads.keep(memory, options.broadcast_octets));
+        let reads = if options.deliver_runs { self.pattern.reads_mut() } else { None };
+        let read = reads.and_then(|reads| reads.keep(memory, octets, options.broadcast_octets));
         let input = read.as_deref().unwrap_or(memory).get(..octets).unwrap_or_default();
         let taken = self.take_input(now, peer, input, read.as_ref());
         Bytes::copy_from_slice(input.get(taken..).unwrap_or_default())
@@ -303,13 +302,13 @@ impl<P: Pattern> Socket<P> {
         let Some(slot) = peers.get_mut(peer) else {
             return;
         };
-        match event {
-            conn::Event::Run(run) if read.is_some() && run.octets().len() >= READ_RUN_OCTETS => {
+        match (event, read) {
+            (conn::Event::Run(run), Some(read)) if run.octets().len() >= READ_RUN_OCTETS => {
                 slot.counts.received += u64::from(run.messages());
-                let octets = read.map(|read| read.slice_ref(run.octets())).unwrap_or_default();
+                let octets = read.slice_ref(run.octets());
                 slot.inbox.push_run(Run::from_wire(octets, run.messages()), run.octets().len());
             }
-            conn::Event::Run(run) if run.is_large() => {
+            (conn::Event::Run(run), _) if run.is_large() => {
                 slot.counts.received += 1;
                 // In memory of its own, so that a broadcast can pass it on as it is.
                 let octets = run.octets().len();
@@ -321,7 +320,7 @@ impl<P: Pattern> Socket<P> {
                 }
                 slot.inbox.push_run(run, octets);
             }
-            conn::Event::Run(run) => {
+            (conn::Event::Run(run), _) => {
                 slot.counts.received += u64::from(run.messages());
                 let (run, held) = match options.deliver_runs {
                     true => runs.hold(run.octets(), run.messages()),
@@ -329,14 +328,14 @@ impl<P: Pattern> Socket<P> {
                 };
                 slot.inbox.push_run(run, held);
             }
-            conn::Event::Message(message) => {
+            (conn::Event::Message(message), _) => {
                 slot.counts.received += 1;
                 if let (false, Some(octets)) = (options.deliver_runs, message.wire().pieces().first()) {
                     runs.note(octets);
                 }
                 slot.inbox.push_message(message);
             }
-            conn::Event::Ready(_) => {}
+            (conn::Event::Ready(_), _) => {}
         }
         self.core.has_input(peer);
     }

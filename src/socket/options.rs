@@ -156,8 +156,8 @@ impl Options {
     /// others have passed. Default 32 MiB. Beyond it those that lag most lose what is queued for them, as many as
     /// it takes. One turn may pass it, and so does what is begun to be sent to a peer: one message, or 64 KiB.
     ///
-    /// With [`deliver_runs`](Options::deliver_runs) an engine may let up to a quarter of it, and 4 MiB, be reads that are passed on
-    /// without a copy. Such a read counts 1 MiB while a part of it is held back.
+    /// With [`deliver_runs`](Options::deliver_runs) some of it may be reads of an engine that are passed on without a copy: at
+    /// most a quarter of it, and at most 4 MiB. Such a read counts 1 MiB while any part of it is held back.
     #[must_use]
     pub fn broadcast_octets(mut self, octets: Option<u64>) -> Options {
         self.broadcast_octets = octets;

@@ -1,7 +1,8 @@
 //! Reads that are broadcast as they lie in memory, without a copy.
 //!
 //! A driver reads into memory of one size. What a read has filled becomes part of the broadcast log, and the driver goes on with
-//! other memory: with a read that everybody has passed, or with a new one while they are few.
+//! other memory: with a read that everybody has passed, or with a new one while they are few. While somebody stays in each of
+//! them, what comes is copied.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -12,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 /// A run that is smaller is copied into the log: it would be a slice of its own in every write.
 pub(crate) const READ_RUN_OCTETS: usize = 8 * 1024;
 
-/// So many may be in use, and kept.
+/// So many may be in use, and kept. Two do while all keep up, and the others are for those who are late.
 const MAX_READS: usize = 4;
 
 #[derive(Debug, Default)]
@@ -22,35 +23,45 @@ pub struct Reads {
 
 struct Read {
     memory: Bytes,
-    /// A turn has ended since it came.
+    /// A part of it was staged.
+    staged: bool,
+    /// The turn in which that was is over.
     counts: bool,
 }
 
 impl Reads {
-    /// What was read into `memory`, which becomes other memory of the same size. Not if too much is in use: any part of a read
-    /// keeps the whole, also one that was begun to be sent and that no limit can take back. So no more than a quarter of `allowed` is
-    /// ever used for this.
-    pub(crate) fn keep(&mut self, memory: &mut BytesMut, allowed: Option<u64>) -> Option<Bytes> {
-        let most = allowed.map_or(u64::MAX, |octets| octets / 4);
-        let next = match self.reads.iter().position(|read| read.memory.is_unique()) {
+    /// The `octets` that were read into `memory`, and more behind them. Then `memory` is another of the same size.
+    ///
+    /// Any part of a read keeps the whole, also a part that was begun to be sent and that no limit can take back. So it is not done
+    /// for less than half of the memory, and never for more than a quarter of `allowed` altogether.
+    pub(crate) fn keep(&mut self, memory: &mut BytesMut, octets: usize, allowed: Option<u64>) -> Option<Bytes> {
+        let size = memory.len();
+        if octets < size / 2 {
+            return None;
+        }
+        // The newest that is free: the fewer are used in turn, the more of them stays in the processor's cache.
+        let next = match self.reads.iter().rposition(|read| read.memory.is_unique()) {
             Some(free) => self.reads.remove(free).memory.try_into_mut().ok()?,
             None => {
-                let size = memory.len();
-                let grows = self.reads.len() < MAX_READS && ((self.reads.len() + 1) * size) as u64 <= most;
-                if !grows {
+                let together = ((self.reads.len() + 1) * size) as u64;
+                if self.reads.len() == MAX_READS || allowed.is_some_and(|allowed| together > allowed / 4) {
                     return None;
                 }
                 BytesMut::zeroed(size)
             }
         };
         let memory = core::mem::replace(memory, next).freeze();
-        self.reads.push(Read { memory: memory.clone(), counts: false });
+        self.reads.push(Read { memory: memory.clone(), staged: false, counts: false });
         Some(memory)
     }
 
-    /// Do these octets lie in one of them?
-    pub(crate) fn contain(&self, octets: &Bytes) -> bool {
-        self.reads.iter().any(|read| read.place(octets).is_some())
+    /// Whether these octets, which are to be staged, lie in one of them.
+    pub(crate) fn stage(&mut self, octets: &Bytes) -> bool {
+        let read = self.reads.iter_mut().find(|read| read.place(octets).is_some());
+        read.is_some_and(|read| {
+            read.staged = true;
+            true
+        })
     }
 
     /// Both as one, if `next` lies in the same read right behind `one`.
@@ -61,12 +72,12 @@ impl Reads {
         })
     }
 
-    /// All that came until now has been delivered.
+    /// All that was staged is delivered.
     pub(crate) fn end_turn(&mut self) {
-        self.reads.iter_mut().for_each(|read| read.counts = true);
+        self.reads.iter_mut().for_each(|read| read.counts = read.staged);
     }
 
-    /// How many octets of the turns before are kept, by somebody who has not passed them.
+    /// How many octets are kept of which a part was broadcast in the turns before.
     pub(crate) fn held(&self) -> u64 {
         let held = self.reads.iter().filter(|read| read.counts && !read.memory.is_unique());
         held.map(|read| read.memory.len() as u64).sum()
@@ -99,20 +110,37 @@ mod tests {
         BytesMut::from(&alloc::vec![octet; SIZE][..])
     }
 
+    fn keep(reads: &mut Reads, memory: &mut BytesMut) -> Option<Bytes> {
+        reads.keep(memory, SIZE, None)
+    }
+
     #[test]
     fn memory_is_read_into_again_when_nobody_keeps_a_part_of_it() {
         let mut reads = Reads::default();
         let mut memory = read(1);
         let place = memory.as_ptr();
-        let part = reads.keep(&mut memory, None).unwrap().slice(SIZE - 1..);
+        let part = keep(&mut reads, &mut memory).unwrap().slice(SIZE - 1..);
         assert_eq!((part.as_ptr(), part[0]), (place.wrapping_add(SIZE - 1), 1));
         assert_eq!((memory.len(), memory[0]), (SIZE, 0));
-        drop(reads.keep(&mut memory, None));
-        assert_ne!(memory.as_ptr(), place, "a part of it is kept");
+        for _ in 0..10 {
+            drop(keep(&mut reads, &mut memory));
+            assert_ne!(memory.as_ptr(), place, "a part of it is kept");
+        }
         drop(part);
-        drop(reads.keep(&mut memory, None));
+        let others = [keep(&mut reads, &mut memory), keep(&mut reads, &mut memory)];
         assert_eq!((memory.as_ptr(), memory.len()), (place, SIZE));
-        assert_eq!(reads.reads.len(), 2);
+        drop(others);
+        assert_eq!(reads.reads.len(), 2, "no more than are needed");
+    }
+
+    #[test]
+    fn memory_that_is_less_than_half_full_stays_the_drivers() {
+        let mut reads = Reads::default();
+        let mut memory = read(1);
+        let place = memory.as_ptr();
+        assert_eq!(reads.keep(&mut memory, SIZE / 2 - 1, None), None);
+        assert_eq!(memory.as_ptr(), place);
+        assert!(reads.keep(&mut memory, SIZE / 2, None).is_some());
     }
 
     #[test]
@@ -121,14 +149,14 @@ mod tests {
         for (most, allowed) in [&quarters[..], &[(MAX_READS, Some(1 << 40)), (MAX_READS, None)]].concat() {
             let mut reads = Reads::default();
             let mut memory = read(1);
-            let mut kept: Vec<Bytes> = core::iter::from_fn(|| reads.keep(&mut memory, allowed)).collect();
+            let mut kept: Vec<Bytes> = core::iter::from_fn(|| reads.keep(&mut memory, SIZE, allowed)).collect();
             assert_eq!(kept.len(), most, "{allowed:?}");
             let place = memory.as_ptr();
-            assert_eq!(reads.keep(&mut memory, allowed), None);
+            assert_eq!(reads.keep(&mut memory, SIZE, allowed), None);
             assert_eq!(memory.as_ptr(), place, "it is the driver's still");
             // As soon as one is let go it works again.
             if kept.pop().is_some() {
-                assert!(reads.keep(&mut memory, allowed).is_some());
+                assert!(reads.keep(&mut memory, SIZE, allowed).is_some());
             }
         }
     }
@@ -137,8 +165,8 @@ mod tests {
     fn only_what_lies_in_a_row_in_one_read_is_joined() {
         let mut reads = Reads::default();
         let mut memory = read(1);
-        let one = reads.keep(&mut memory, None).unwrap();
-        let other = reads.keep(&mut memory, None).unwrap();
+        let one = keep(&mut reads, &mut memory).unwrap();
+        let other = keep(&mut reads, &mut memory).unwrap();
         let part = |from: usize| one.slice(from..from + 10);
         let joined = reads.join(&part(5), &part(15)).unwrap();
         assert_eq!((joined.as_ptr(), joined.len()), (part(5).as_ptr(), 20));
@@ -148,13 +176,16 @@ mod tests {
         assert_eq!(reads.join(&part(SIZE - 10), &other.slice(..10)), None);
         let elsewhere = Bytes::from(alloc::vec![1; 20]);
         assert_eq!(reads.join(&elsewhere.slice(..10), &elsewhere.slice(10..)), None);
-        assert!(reads.contain(&part(0)) && reads.contain(&part(SIZE - 10)) && !reads.contain(&elsewhere));
+        assert!(reads.stage(&part(0)) && reads.stage(&part(SIZE - 10)) && !reads.stage(&elsewhere));
     }
 
     #[test]
-    fn all_of_a_read_is_held_while_a_part_of_it_is_and_after_the_turn_in_which_it_came() {
+    fn all_of_a_read_is_held_while_a_part_of_it_is_and_after_the_turn_in_which_that_was_staged() {
         let mut reads = Reads::default();
-        let part = reads.keep(&mut read(1), None).unwrap().slice(..1);
+        let part = keep(&mut reads, &mut read(1)).unwrap().slice(..1);
+        reads.end_turn();
+        assert_eq!(reads.held(), 0, "the application has it");
+        assert!(reads.stage(&part));
         assert_eq!(reads.held(), 0);
         reads.end_turn();
         assert_eq!(reads.held(), SIZE as u64);

@@ -245,7 +245,7 @@ fn what_fills_a_read_is_passed_on_from_where_it_lies() {
     encode::frame(&mut message, FrameKind::Last, &[7; 10_000]);
     let (mut connected, mut places, mut said) = (0, Vec::new(), 0);
     let deadline = std::time::Instant::now() + PATIENCE;
-    while said < 10 {
+    while said < 4 {
         assert!(std::time::Instant::now() < deadline, "{connected} are connected, {said} messages came");
         let mut events = Events::with_capacity(16);
         poll.poll(&mut events, engine.timeout().or(Some(PATIENCE))).unwrap();
@@ -255,19 +255,20 @@ fn what_fills_a_read_is_passed_on_from_where_it_lies() {
                 said += run.messages();
                 places.push(run.octets().as_ptr());
                 engine.socket_mut().broadcast_run_except(Some(peer), &run);
-            } else {
+            } else if let Event::Connected { .. } = event {
                 connected += 1;
                 if connected == 2 {
-                    clients[0].write_all(&message.repeat(10)).unwrap();
+                    // Any system buffers that much.
+                    clients[0].write_all(&message.repeat(4)).unwrap();
                 }
             }
         }
         engine.flush();
     }
     assert_eq!(places[0], read_into);
-    let mut got = vec![0; hello(SocketType::Router, b"").len() + 10 * message.len()];
+    let mut got = vec![0; hello(SocketType::Router, b"").len() + 4 * message.len()];
     clients[1].read_exact(&mut got).unwrap();
-    assert!(got.ends_with(&message.repeat(10)));
+    assert!(got.ends_with(&message.repeat(4)));
 }
 
 #[test]

@@ -286,7 +286,7 @@ fn who_lags_by_a_large_message_lags_more_than_who_lags_by_what_came_behind_it() 
 /// A read that the log has taken over, with these messages and then nothing, as runs of one each.
 fn read(fanout: &mut Fanout, bodies: &[Vec<u8>]) -> Vec<Run> {
     let octets: Vec<u8> = bodies.iter().flat_map(|body| wire(body)).collect();
-    let read = fanout.reads_mut().keep(&mut BytesMut::from(&octets[..]), None).unwrap();
+    let read = fanout.reads_mut().keep(&mut BytesMut::from(&octets[..]), octets.len(), None).unwrap();
     let mut at = 0;
     let run = |body: &Vec<u8>| {
         let start = at;

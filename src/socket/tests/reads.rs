@@ -9,7 +9,7 @@ use super::harness::{Rig, wire};
 use crate::conn::Mark;
 use crate::rand::Rng;
 use crate::socket::{Event, Options, PeerId, Router};
-use crate::wire::{FrameKind, encode};
+use crate::wire::{FrameHeader, FrameKind, encode};
 
 const UNLIMITED: Mark = Mark { messages: None, octets: None };
 const READ: usize = 256 * 1024;
@@ -101,6 +101,46 @@ fn a_client_that_stands_still_in_a_read_costs_a_copy_and_only_while_it_does() {
     assert!(!is_copied(&mut rig));
 }
 
+#[test]
+fn what_came_before_a_fault_in_the_same_read_is_passed_on() {
+    let mut rig = Rig::router(forwarding());
+    let [a, b] = ["a", "b"].map(|identity| rig.client(identity));
+    forward(&mut rig);
+    let whole = large_messages(READ - 20_009);
+    let mut memory = BytesMut::zeroed(READ);
+    let place = memory.as_ptr();
+    assert!(read(&mut rig, a, &mut memory, &[&whole[..], b"\xff\x00", &whole[..100]].concat()).is_empty());
+    assert_ne!(memory.as_ptr(), place);
+    assert!(!rig.socket.peer(a).unwrap().is_connected());
+    forward(&mut rig);
+    assert!(rig.written(b) == whole);
+}
+
+#[test]
+fn who_lags_in_a_read_holds_back_all_of_it_and_lets_go_of_all_of_it() {
+    let mut rig = Rig::router(forwarding().broadcast_octets(Some(8 * READ as u64)));
+    let [a, late, reads] = ["a", "late", "reads"].map(|identity| rig.client(identity));
+    forward(&mut rig);
+    rig.limit(late, 0);
+    let octets = large_messages(READ);
+    let mut memory = BytesMut::zeroed(READ);
+    let mut sent = 0;
+    while rig.socket.full_peers().next().is_none() {
+        assert!(read(&mut rig, a, &mut memory, &octets).is_empty());
+        forward(&mut rig);
+        assert!(rig.written(reads) == octets);
+        sent += octets.len();
+    }
+    assert!(sent > 8 * READ, "{sent} octets were too much");
+    assert_eq!(rig.socket.full_peers().collect::<Vec<_>>(), [late]);
+    rig.socket.discard_queue(late);
+    assert_eq!(rig.socket.full_peers().next(), None);
+    // Its reads are free again.
+    let place = memory.as_ptr();
+    assert!(read(&mut rig, a, &mut memory, &octets).is_empty());
+    assert_ne!(memory.as_ptr(), place);
+}
+
 /// What a sender may send: messages of all sizes, some with an empty delimiter, and commands between them.
 fn traffic(rng: &mut Rng, octets: usize) -> Vec<u8> {
     let mut all = Vec::new();
@@ -122,6 +162,20 @@ fn traffic(rng: &mut Rng, octets: usize) -> Vec<u8> {
     all
 }
 
+/// The frames of messages in wire form, commands left out.
+fn messages(octets: &[u8]) -> Vec<&[u8]> {
+    let mut frames = Vec::new();
+    let mut rest = octets;
+    while let Some((header, size)) = FrameHeader::parse(rest).unwrap() {
+        let (frame, behind) = rest.split_at(size + header.size as usize);
+        if header.kind != FrameKind::Command {
+            frames.push(frame);
+        }
+        rest = behind;
+    }
+    frames
+}
+
 #[test]
 fn everybody_gets_the_same_octets_as_if_all_of_them_were_copied() {
     let mut kept = 0;
@@ -133,7 +187,7 @@ fn everybody_gets_the_same_octets_as_if_all_of_them_were_copied() {
         let peers = [0; 3].map(|_| rigs.each_mut().map(|rig| rig.client("")));
         rigs.iter_mut().for_each(|rig| drop(forward(rig)));
         let sent = [0; 2].map(|_| traffic(&mut rng, 3 * READ));
-        let mut at = [0; 2];
+        let (mut at, mut got) = ([0; 2], [const { Vec::new() }; 3]);
         let mut memory = BytesMut::zeroed(READ);
         while at != sent.each_ref().map(Vec::len) {
             let from = rng.up_to(1) as usize;
@@ -154,11 +208,26 @@ fn everybody_gets_the_same_octets_as_if_all_of_them_were_copied() {
                 }
                 let written = [0, 1].map(|n| rigs[n].written(peer[n]));
                 assert!(written[0] == written[1], "seed {seed}: client {who} got something else");
+                got[who].extend(&written[0]);
             }
             if rng.up_to(2) > 0 {
-                rigs.iter_mut().for_each(|rig| drop(forward(rig)));
+                for rig in &mut rigs {
+                    forward(rig);
+                }
             }
         }
+        for (n, rig) in rigs.iter_mut().enumerate() {
+            forward(rig);
+            peers.iter().for_each(|peer| rig.limit(peer[n], usize::MAX));
+        }
+        for (peer, got) in peers.iter().zip(&mut got) {
+            let written = [0, 1].map(|n| rigs[n].written(peer[n]));
+            assert!(written[0] == written[1], "seed {seed}");
+            got.extend(&written[0]);
+        }
+        let sent = sent.each_ref().map(|octets| messages(octets));
+        assert!(messages(&got[0]) == sent[1] && messages(&got[1]) == sent[0], "seed {seed}");
+        assert_eq!(messages(&got[2]).len(), sent[0].len() + sent[1].len());
     }
     assert!(kept > 100, "only {kept} reads were kept");
 }
