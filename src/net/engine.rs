@@ -229,7 +229,8 @@ impl<P: Pattern> Engine<P> {
         listeners.map(|(_, listener)| &listener.endpoint)
     }
 
-    /// Dials `endpoint`, and again whenever the connection fails or ends, after the pause that the socket's options say.
+    /// Dials `endpoint`, and again whenever the connection fails or ends, after the pause that the socket's options say, until
+    /// the peer answers a handshake with an ERROR ([`Event::GaveUp`](crate::Event::GaveUp)).
     ///
     /// Returns at once; [`Event::Connected`] tells of the connection and [`Event::Retrying`] of each attempt that failed. A
     /// name is looked up by a short-lived thread, anew for each attempt, and its addresses are tried in the order of

@@ -532,15 +532,8 @@ impl Core {
         }
     }
 
-    /// Will this peer be dialled again after this? Not one that we do not dial, nor one that told us to go (RFC 37).
-    fn redials(&self, peer: PeerId, cause: &Cause) -> bool {
-        let given_up = matches!(cause, Cause::Protocol(conn::Error::Refused(_)) | Cause::Requested | Cause::Closing);
-        !given_up && self.peers.get(peer).is_some_and(|slot| slot.link.is_some())
-    }
-
     /// A dialled peer is down: waits and says so, or gives up and says that.
     pub(crate) fn redial_later(&mut self, now: Instant, peer: PeerId, cause: &Cause) {
-        let again = self.redials(peer, cause);
         let backoff = self.options.backoff;
         let Some(slot) = self.peers.get_mut(peer) else {
             return;
@@ -548,8 +541,15 @@ impl Core {
         let Some(link) = &mut slot.link else {
             return;
         };
-        if again {
-            let after = link.wait(now, backoff, &mut self.rng);
+        let refused = matches!(cause, Cause::Protocol(conn::Error::Refused(_)));
+        let given_up = match cause {
+            Cause::Requested | Cause::Closing => true,
+            // One that told us to go (RFC 37). After the handshake that is for now only: a ROUTER has another peer of our
+            // identity, which may be our own connection of before.
+            _ => refused && !link.was_well(),
+        };
+        if !given_up {
+            let after = link.wait(now, refused, backoff, &mut self.rng);
             self.notify(peer, Event::Retrying { peer, after, cause: Box::new(cause.clone()) });
             return self.refresh(peer);
         }
@@ -573,7 +573,7 @@ impl Core {
         }
         if slot.inbox.notices() >= MAX_UNREAD_NOTICES {
             // Nobody reads what becomes of it.
-            link.wait(now, backoff, &mut self.rng);
+            link.wait(now, false, backoff, &mut self.rng);
             return self.refresh(peer);
         }
         link.state = LinkState::Dialing;

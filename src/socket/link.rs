@@ -22,6 +22,8 @@ pub(crate) struct Link {
     pub(crate) state: LinkState,
     /// How often in a row it has failed.
     failures: u32,
+    /// The handshake of the present connection is complete.
+    well: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,17 +35,26 @@ pub(crate) enum LinkState {
 
 impl Link {
     pub(crate) fn new(target: &str) -> Link {
-        Link { target: target.into(), state: LinkState::Dialing, failures: 0 }
+        Link { target: target.into(), state: LinkState::Dialing, failures: 0, well: false }
     }
 
-    /// A completed handshake, and only that, proves that the peer is well (D6).
     pub(crate) fn handshake_done(&mut self) {
-        self.failures = 0;
+        self.well = true;
+    }
+
+    /// Was the handshake of the last connection complete?
+    pub(crate) fn was_well(&self) -> bool {
+        self.well
     }
 
     /// Waits before the next try: a random time up to a bound that doubles (D6). With full jitter, clients that lost
     /// their server together do not come back together.
-    pub(crate) fn wait(&mut self, now: Instant, backoff: Backoff, rng: &mut Rng) -> Duration {
+    ///
+    /// A completed handshake, and only that, proves that the peer is well, unless it has `refused` us right after it.
+    pub(crate) fn wait(&mut self, now: Instant, refused: bool, backoff: Backoff, rng: &mut Rng) -> Duration {
+        if core::mem::take(&mut self.well) && !refused {
+            self.failures = 0;
+        }
         let factor = 1u32.checked_shl(self.failures).unwrap_or(u32::MAX);
         let bound = backoff.first.saturating_mul(factor).min(backoff.cap).max(SHORTEST);
         self.failures = self.failures.saturating_add(1).min(31);
@@ -74,7 +85,7 @@ mod tests {
             (0..300)
                 .map(|_| {
                     link.failures = failures;
-                    link.wait(Instant::ZERO, backoff, &mut rng)
+                    link.wait(Instant::ZERO, false, backoff, &mut rng)
                 })
                 .max()
                 .unwrap_or_default()
@@ -84,8 +95,10 @@ mod tests {
             assert!(longest <= Duration::from_millis(bound), "{longest:?} after {failures} failures");
             assert!(longest >= Duration::from_millis(bound) * 9 / 10, "{longest:?} after {failures} failures");
         }
-        link.handshake_done();
-        assert!(longest(&mut link, 0) <= Duration::from_millis(100));
-        assert_eq!(link.failures, 1);
+        for (refused, failures) in [(false, 1), (true, 6), (false, 6)] {
+            (link.failures, link.well) = (5, failures == 1 || refused);
+            link.wait(Instant::ZERO, refused, backoff, &mut rng);
+            assert_eq!((link.failures, link.well), (failures, false));
+        }
     }
 }

@@ -182,8 +182,8 @@ impl<P: Pattern> Socket<P> {
         Ok(peer)
     }
 
-    /// Dials a peer, and dials it again whenever it is gone, until [`disconnect`](Socket::disconnect). `target` is for the driver
-    /// to understand. The id stays the same over all this.
+    /// Dials a peer, and dials it again whenever it is gone, until [`disconnect`](Socket::disconnect), or until it answers a
+    /// handshake with an ERROR ([`Event::GaveUp`]). `target` is for the driver to understand. The id stays the same over all this.
     ///
     /// A socket that is being closed dials nobody: the id is then one of a peer that is gone.
     pub fn connect(&mut self, now: Instant, target: &str) -> PeerId {

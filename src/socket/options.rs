@@ -64,7 +64,7 @@ pub enum Duplicates {
 }
 
 /// How long to wait before dialling again: a random time up to a bound, which starts at `first` and doubles with every
-/// failure up to `cap` (D6). A completed handshake starts it over.
+/// failure up to `cap` (D6). A completed handshake starts it over, unless an ERROR follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The first bound. Default 100 ms, as libzmq's reconnect interval. Less than 1 ms counts as 1 ms.

@@ -158,7 +158,7 @@ impl EchoWorld {
             assert_eq!(id.who, app.who, "an answer for somebody else");
         }
         if app.connected.is_empty() {
-            assert!(app.gave_up > 0, "a dealer whose routers are there is not connected");
+            assert!(app.gave_up > 0 || driver.socket.is_closed(), "a dealer whose routers are there is not connected");
             return;
         }
         assert!(app.is_done(), "a dealer was never told that it can send again");

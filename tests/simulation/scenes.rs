@@ -6,6 +6,7 @@ use zmio::conn::{Error, Timeout};
 use zmio::socket::Duplicates;
 use zmio::{Cause, Heartbeat, Identity, Mark, Options};
 
+use crate::dealer::DealerNode;
 use crate::echo_world::{EchoWorld, target};
 use crate::for_seeds;
 use crate::link::Climate;
@@ -134,7 +135,7 @@ fn a_dealer_that_runs_out_of_patience_knows_how_much_it_did_not_send() {
 }
 
 #[test]
-fn of_peers_with_one_identity_the_first_stays_under_reject_new() {
+fn of_peers_with_one_identity_the_first_stays_under_reject_new_until_it_leaves() {
     for_seeds(50, |seed| {
         let mut world = EchoWorld::new(seed, Climate::FAIR);
         world.add_router(Options::new(), seed);
@@ -143,9 +144,23 @@ fn of_peers_with_one_identity_the_first_stays_under_reject_new() {
             world.add_dealer(me.clone(), seed + at, &[0], 5, (0, 300 * MILLI));
         }
         world.run_for(20 * SECOND);
-        let connected = world.dealers.iter().filter(|dealer| !dealer.app.connected.is_empty()).count();
-        assert_eq!(connected, 1);
-        assert_eq!(world.routers[0].app.causes, [Cause::DuplicateIdentity, Cause::DuplicateIdentity]);
+        let first = *world.routers[0].app.connected.keys().next().expect("one is connected");
+        let causes = world.routers[0].app.causes.clone();
+        assert!(causes.iter().all(|cause| *cause == Cause::DuplicateIdentity), "{causes:?}");
+        assert!((2..40).contains(&causes.len()), "{}: the others ask more and more seldom", causes.len());
+        // Each of them gets in when those before it have left.
+        for left in 0..3 {
+            let router = &world.routers[0];
+            assert_eq!(router.app.connected.len(), 1, "after {left} have left");
+            assert_eq!(router.app.connected.contains_key(&first), left == 0);
+            let now = world.net.now;
+            let is_in = |dealer: &DealerNode| !dealer.app.connected.is_empty();
+            let at = world.dealers.iter().position(is_in).expect("it knows");
+            world.dealers[at].app.close = Some((now, None));
+            // The router is the first host.
+            world.net.wake(1 + at, now);
+            world.run_for(40 * SECOND);
+        }
         world.check();
     });
 }

@@ -58,7 +58,8 @@ pub struct Dealer {
 
 impl Dealer {
     /// A DEALER with the default options that dials `endpoint`, such as `tcp://localhost:5557`. Returns at once; messages
-    /// wait until it is connected, and it is dialled again whenever the connection ends.
+    /// wait until it is connected, and it is dialled again whenever the connection ends, unless the peer answers the handshake
+    /// with an ERROR ([`Event::GaveUp`](crate::Event::GaveUp)).
     pub fn connect(endpoint: &str) -> Result<Dealer, OpenError> {
         let dealer = Dealer::open(HandleOptions::new())?;
         dealer.dial(endpoint)?;

@@ -108,8 +108,9 @@ impl Router {
         self.handle.unbind(endpoint)
     }
 
-    /// Dials a peer, and again whenever its connection ends. Its identity is known when it is connected: see
-    /// [`peers`](Router::peers).
+    /// Dials a peer, and again whenever its connection ends, unless it answers the handshake with an ERROR
+    /// ([`Event::GaveUp`](crate::Event::GaveUp)). Its identity is known when it is connected: see [`peers`](Router::peers). If it has
+    /// another one after a reconnect, what it had sent before and was not received yet comes under the new one.
     pub fn dial(&self, endpoint: &str) -> Result<PeerId, OpenError> {
         self.handle.connect(endpoint)
     }

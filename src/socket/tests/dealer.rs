@@ -89,7 +89,7 @@ fn what_was_not_begun_for_a_peer_that_tells_us_to_go_is_sent_to_another() {
     ["1", "2", "3", "4"].into_iter().for_each(|body| rig.send(body).unwrap());
     let _ = rig.written(peer);
     rig.feed(peer, b"\x04\x09\x05ERROR\x02no");
-    assert!(rig.events().iter().any(|event| event.starts_with("0 given up")));
+    assert!(rig.events().iter().any(|event| event.starts_with("0 gone: refused by the peer")));
     assert_eq!(rig.socket.waiting(), 1, "3 was begun: at most once");
     let other = rig.socket.connect(rig.now, "other");
     let _ = rig.told();
@@ -183,19 +183,52 @@ fn it_dials_again_later_and_later_until_a_handshake_is_complete() {
 }
 
 #[test]
-fn it_gives_up_on_a_peer_that_sends_an_error() {
+fn it_gives_up_on_a_peer_that_answers_the_handshake_with_an_error() {
     let mut rig = Rig::dealer(Options::new());
-    let peer = rig.server();
-    rig.events();
-    let mut error = Vec::new();
-    encode::error(&mut error, "banned");
-    rig.feed(peer, &error);
+    let peer = rig.socket.connect(rig.now, "server");
+    rig.turn();
+    rig.socket.handle_dialed(rig.now, peer, Address::Unnamed);
+    rig.feed(peer, &hello(SocketType::Router, b"")[..64]);
+    rig.feed(peer, &error("banned"));
     let cause = "refused by the peer: \"banned\"";
-    assert_eq!(rig.events(), [alloc::format!("0 gone: {cause}"), alloc::format!("0 given up: {cause}")]);
+    assert_eq!(rig.events(), [alloc::format!("0 rejected: {cause}"), alloc::format!("0 given up: {cause}")]);
     rig.pass(Duration::from_secs(60));
     assert_eq!(rig.told(), ["dial 0", "close 0"]);
     assert!(rig.socket.peer(peer).is_none());
     assert!(matches!(rig.send("x"), Err(SendError::Full(_))), "nobody is left");
+}
+
+/// As a ROUTER does that takes our own connection of before for another peer of our identity.
+#[test]
+fn it_dials_again_later_and_later_after_an_error_that_follows_the_handshake() {
+    let mut rig = Rig::dealer(Options::new());
+    let peer = rig.server();
+    let mut longest = Duration::ZERO;
+    for round in 0..40 {
+        rig.events();
+        rig.feed(peer, &error("Identity is taken"));
+        let retried = "0 retried: refused by the peer: \"Identity is taken\"";
+        assert_eq!(rig.events().last().unwrap(), retried, "in round {round}");
+        rig.told();
+        let at = rig.socket.poll_timeout().expect("it dials again");
+        let bound = Duration::from_millis(100 << round.min(9)).min(Duration::from_secs(30));
+        assert!(at.saturating_duration_since(rig.now) <= bound, "in round {round}");
+        longest = longest.max(at.saturating_duration_since(rig.now));
+        rig.pass(Duration::from_secs(30));
+        assert_eq!(rig.told(), ["dial 0"]);
+        rig.dialed(peer);
+    }
+    assert!(longest > Duration::from_secs(15), "{longest:?}: the handshakes alone prove nothing");
+    rig.send("let in at last").unwrap();
+    assert_eq!(rig.written(peer), wire("let in at last"));
+    rig.socket.handle_closed(rig.now, peer, Closed::Eof);
+    assert!(rig.socket.poll_timeout().unwrap() <= rig.now + Duration::from_millis(100));
+}
+
+fn error(reason: &str) -> Vec<u8> {
+    let mut octets = Vec::new();
+    encode::error(&mut octets, reason);
+    octets
 }
 
 #[test]
