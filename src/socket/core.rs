@@ -314,9 +314,9 @@ impl Core {
         true
     }
 
-    /// The queue of a connected peer, memory for it, and whether somebody waits for room in it.
+    /// The queue of a connected peer that can be written to, memory for it, and whether somebody waits for room in it.
     fn queue(&mut self, peer: PeerId) -> Option<(&mut SendQueue, &mut Packs, &mut bool)> {
-        let slot = self.peers.get_mut(peer).filter(|slot| slot.connected.is_some())?;
+        let slot = self.peers.get_mut(peer).filter(|slot| slot.connected.is_some() && slot.cut.is_none())?;
         Some((slot.conn.as_mut()?.queue_mut(), &mut self.packs, &mut slot.blocked))
     }
 
@@ -329,7 +329,7 @@ impl Core {
             return;
         };
         let queue = conn.queue_mut();
-        if queue.is_full() {
+        if slot.cut.is_some() || queue.is_full() {
             slot.counts.dropped += fanout.messages_for(&slot.own);
             return;
         }
@@ -378,7 +378,8 @@ impl Core {
 
     /// Keeps the set of peers at their mark, after a change to a send queue.
     pub(crate) fn note_fullness(&mut self, peer: PeerId) {
-        if self.peers.get(peer).and_then(Slot::queue).is_some_and(SendQueue::is_full) {
+        let is_full = |slot: &Slot| slot.cut.is_none() && slot.queue().is_some_and(SendQueue::is_full);
+        if self.peers.get(peer).is_some_and(is_full) {
             self.full.insert(peer);
         } else if !self.full.is_empty() {
             self.full.remove(&peer);

@@ -172,17 +172,17 @@ pub struct Counts {
     pub received: u64,
     /// Were written to its transport whole. While it is connected the newest 64 KiB may not be counted yet.
     pub sent: u64,
-    /// Broadcast and lossy messages that it did not get, since its queue was full.
+    /// Broadcast and lossy messages that it did not get, since its queue was full or it could not be written to any more.
     pub dropped: u64,
-    /// Wait to be sent.
+    /// Wait to be sent, or did until it could not be written to any more.
     pub queued: u64,
 }
 
 impl Counts {
-    /// With what the queue of the present connection adds.
-    pub(crate) fn with(self, queue: Option<&SendQueue>) -> Counts {
+    /// With what the queue of the present connection adds, and what was given up of it.
+    pub(crate) fn with(self, queue: Option<&SendQueue>, given_up: Option<u64>) -> Counts {
         let (sent, queued) = queue.map_or((0, 0), |queue| (queue.messages_sent(), queue.messages()));
-        Counts { sent: self.sent + sent, queued, ..self }
+        Counts { sent: self.sent + sent, queued: queued + given_up.unwrap_or(0), ..self }
     }
 }
 

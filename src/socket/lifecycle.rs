@@ -51,7 +51,8 @@ impl<P: Pattern> Socket<P> {
         let Some(slot) = self.core.peers.get_mut(peer) else {
             return;
         };
-        let counts = slot.counts.with(Some(&queue));
+        let given_up = slot.cut.take();
+        let counts = slot.counts.with(Some(&queue), given_up);
         slot.counts = counts;
         (slot.transmitting, slot.paused, slot.resuming, slot.blocked) = (false, false, false, false);
         slot.held = false;
@@ -139,7 +140,7 @@ impl<P: Pattern> Socket<P> {
             return;
         };
         let busy = |conn: &crate::conn::Connection| conn.is_ready() && !conn.queue().is_empty();
-        if !slot.conn.as_ref().is_some_and(busy) {
+        if slot.cut.is_some() || !slot.conn.as_ref().is_some_and(busy) {
             self.end(now, peer, Cause::Closing);
         }
     }

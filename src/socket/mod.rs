@@ -65,7 +65,7 @@ pub(crate) mod routing {
         /// The driver is about to act: what was held back until now goes into the queues.
         fn end_turn(&mut self, core: &mut Core);
 
-        /// What is queued for this peer will never be written, and its end is not found yet.
+        /// This peer cannot be written to any more, and its end is not found yet.
         fn cut_off(&mut self, core: &mut Core, peer: PeerId);
 
         /// Memory for a large message, of a broadcast that all have read.
@@ -471,12 +471,13 @@ impl<P: Pattern> Socket<P> {
             .map_or(0, |slot| slot.inbox.credit(&options.receive_mark).octets)
     }
 
-    /// Writing to a peer has failed. The end of its connection is somewhere behind what it has sent: if that is not read
-    /// now, nobody is to wait for room in its queue meanwhile.
+    /// Writing to a peer has failed. The end of its connection is somewhere behind what it has sent, which may be read much
+    /// later: nobody is to wait for room in its queue meanwhile.
     #[cfg(feature = "net")]
     pub(crate) fn handle_write_failed(&mut self, peer: PeerId) {
-        if self.core.holding {
-            self.pattern.cut_off(&mut self.core, peer);
+        self.pattern.cut_off(&mut self.core, peer);
+        if self.core.closing.is_some() {
+            self.finish(self.core.now, peer);
         }
     }
 
@@ -605,6 +606,12 @@ impl<'a> Peer<'a> {
     /// Is its handshake complete, and its connection there?
     pub fn is_connected(&self) -> bool {
         self.slot.connected.is_some()
+    }
+
+    /// Is it connected, and can be written to as far as is known?
+    #[cfg(feature = "net")]
+    pub(crate) fn takes_messages(&self) -> bool {
+        self.slot.connected.is_some() && self.slot.cut.is_none()
     }
 
     /// What went to it and came from it.

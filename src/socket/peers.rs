@@ -80,6 +80,9 @@ pub(crate) struct Slot {
     pub(crate) resuming: bool,
     /// A message was refused for want of room, and somebody waits for it.
     pub(crate) blocked: bool,
+    /// It cannot be written to any more, and the end of its connection is behind what it has sent. Nothing is queued for it, and so
+    /// many messages that were are given up.
+    pub(crate) cut: Option<u64>,
     /// Neither connected nor to be dialled again: only its inbox is left.
     pub(crate) ended: bool,
 }
@@ -96,7 +99,7 @@ pub(crate) struct Peers {
 
 impl Slot {
     pub(crate) fn counts(&self) -> Counts {
-        self.counts.with(self.queue())
+        self.counts.with(self.queue(), self.cut)
     }
 
     /// What waits to be sent to it, while there is a connection.
@@ -134,6 +137,7 @@ impl Peers {
             held: false,
             resuming: false,
             blocked: false,
+            cut: None,
             ended: false,
         });
         id
@@ -179,6 +183,14 @@ impl Peers {
             }
         }
         self.membership += 1;
+    }
+
+    /// Nothing is queued for this one any more.
+    pub(crate) fn cut(&mut self, peer: PeerId) {
+        if let Some(slot) = self.get_mut(peer) {
+            slot.cut = Some(0);
+            self.membership += 1;
+        }
     }
 
     #[cfg(feature = "net")]

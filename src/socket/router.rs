@@ -195,7 +195,10 @@ fn discard_queue(core: &mut Core, peer: PeerId) -> bool {
         return false;
     };
     let discarded = slot.conn.as_mut().map(Connection::queue_mut).map_or(0, SendQueue::discard_unsent);
-    slot.counts.dropped += discarded;
+    match &mut slot.cut {
+        Some(given_up) => *given_up += discarded,
+        None => slot.counts.dropped += discarded,
+    }
     if core.freed(peer) {
         core.notices.push_back(Event::Writable { peer: Some(peer) });
     }
@@ -270,7 +273,9 @@ impl Routing for Router {
         }
     }
 
+    /// Its part of this turn is dropped too, when that ends.
     fn cut_off(&mut self, core: &mut Core, peer: PeerId) {
+        core.peers.cut(peer);
         discard_queue(core, peer);
     }
 

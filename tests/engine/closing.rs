@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use zmio::socket::Closed;
-use zmio::{Cause, Event, Message, Options};
+use zmio::{Cause, Event, Message, Options, SendError};
 
 use crate::octets;
 use crate::turns::{End, Loop};
@@ -50,11 +50,12 @@ fn a_write_error_does_not_lose_what_the_peer_sent_before() {
     net.raws[0].send(&octets::frame(0, b"last words").repeat(3));
     net.raws.clear();
     let engine = &mut net.routers[0].engine;
-    for _ in 0..3 {
-        // The first write after the reset fails, and nothing was read yet.
-        engine.socket_mut().send(peer, Message::from("too late")).unwrap();
-        engine.flush();
-    }
+    // The first write after the reset fails, and nothing was read yet.
+    engine.socket_mut().send(peer, Message::from("too late")).unwrap();
+    engine.flush();
+    let refused = engine.socket_mut().send(peer, Message::from("later still"));
+    assert!(matches!(refused, Err(SendError::NoSuchPeer(_))), "{refused:?}");
+    engine.flush();
     net.until("it is gone", |net| !causes(net).is_empty());
     assert_eq!(causes(&net), [Cause::Transport(Closed::Reset)]);
     let bodies: Vec<_> = net.routers[0].messages().into_iter().map(|(_, body)| body).collect();

@@ -56,6 +56,26 @@ fn a_send_that_waits_for_a_peer_that_goes_gives_the_message_back() {
 }
 
 #[test]
+fn a_peer_whose_connection_is_dead_is_nobody_although_what_it_sent_is_still_to_be_received() {
+    let router = router_with(Options::new().send_mark(mark(4)).receive_mark(mark(4)));
+    let mut raw = Raw::connect(&at(&router)).handshake("DEALER", b"gone");
+    let to = connected(&router);
+    fill_peer(&router, &to, 4);
+    // More than the handle takes over, and less than the system buffers besides. It has not read what came: a reset.
+    raw.write(&crate::support::octets::frame(0, &[0; 256 * 1024]).repeat(16));
+    let sender = router.clone();
+    let waiting = call(move || sender.send_timeout(&to, "too late", PATIENCE));
+    drop(raw);
+    assert_eq!(waiting.returns(), Err(SendError::NoSuchPeer("too late".into())));
+    assert_eq!(router.send("gone", "later"), Err(SendError::NoSuchPeer("later".into())));
+    assert_eq!(router.peers().expect("it is open").len(), 1, "its end is not found yet");
+    eventually("it is found behind what it sent", || {
+        while router.try_recv().is_ok() {}
+        router.peers().expect("it is open").is_empty().then_some(())
+    });
+}
+
+#[test]
 fn a_full_peer_does_not_hold_up_another() {
     let router = router_with(Options::new().send_mark(mark(4)));
     let _slow = Raw::connect(&at(&router)).handshake("DEALER", b"slow");

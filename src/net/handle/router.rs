@@ -309,9 +309,9 @@ impl Ledger {
 
     /// Knows the connected peers and no others.
     fn follow(&mut self, socket: &Socket<socket::Router>) {
-        self.routes.retain(|_, route| socket.peer(route.peer).is_some_and(|peer| peer.is_connected()));
+        self.routes.retain(|_, route| socket.peer(route.peer).is_some_and(|peer| peer.takes_messages()));
         for peer in socket.peers() {
-            let Some(view) = socket.peer(peer) else {
+            let Some(view) = socket.peer(peer).filter(|view| view.takes_messages()) else {
                 continue;
             };
             // The identity may have gone from one peer to another.
@@ -407,7 +407,7 @@ impl Side for socket::Router {
                 return false;
             };
             let before = place.take().map(|(_, load)| load).unwrap_or_default();
-            let Some(view) = socket.peer(*peer).filter(|view| view.is_connected()) else {
+            let Some(view) = socket.peer(*peer).filter(|view| view.takes_messages()) else {
                 return false;
             };
             let after = Load { messages: view.counts().queued, octets: view.queued_octets() };

@@ -453,7 +453,48 @@ fn nobody_waits_for_room_at_a_peer_that_cannot_be_written_to_and_is_not_read() {
     assert_eq!(rig.socket.core.full.len(), 1);
     rig.socket.handle_write_failed(peer);
     assert_eq!(rig.socket.core.full.len(), 0);
-    assert_eq!(rig.socket.peer(peer).unwrap().counts().dropped, 2);
+    let counts = rig.socket.peer(peer).unwrap().counts();
+    assert_eq!((counts.dropped, counts.queued), (0, 2));
+}
+
+#[test]
+#[cfg(feature = "net")]
+fn nothing_is_queued_for_a_peer_that_cannot_be_written_to() {
+    let mark = Mark { messages: Some(2), octets: None };
+    let mut rig = Rig::router(Options::new().send_mark(mark));
+    let [dead, other] = ["dead", "other"].map(|identity| rig.client(identity));
+    rig.limit(dead, 1);
+    (0..2).for_each(|_| rig.send(dead, "small, and one entry").unwrap());
+    rig.turn();
+    assert_eq!(rig.socket.full_peers().collect::<Vec<_>>(), [dead]);
+    rig.socket.handle_write_failed(dead);
+    assert!(matches!(rig.send(dead, "y"), Err(crate::socket::SendError::NoSuchPeer(_))));
+    // What it has sent is still received, and passed on.
+    rig.feed(dead, &wire("its last words"));
+    (0..5).for_each(|_| rig.socket.broadcast_except(None, &"z".into()));
+    assert_eq!(rig.socket.full_peers().collect::<Vec<_>>(), [other]);
+    assert_eq!(rig.written(other), wire("z").repeat(5));
+    let counts = rig.socket.peer(dead).unwrap().counts();
+    assert_eq!((counts.dropped, counts.queued), (5, 2));
+    rig.events();
+    rig.socket.handle_closed(rig.now, dead, Closed::Reset);
+    assert_eq!(rig.events(), ["0 gone: reset by the peer"]);
+}
+
+#[test]
+#[cfg(feature = "net")]
+fn a_peer_that_cannot_be_written_to_holds_up_no_close() {
+    let mut rig = Rig::router(Options::new());
+    let peers = ["before", "after", "other"].map(|identity| rig.client(identity));
+    peers.iter().for_each(|peer| rig.limit(*peer, 1));
+    peers.iter().for_each(|peer| (0..3).for_each(|_| rig.send(*peer, &[0; 4_000]).unwrap()));
+    rig.turn();
+    rig.socket.handle_write_failed(peers[0]);
+    rig.socket.close(rig.now, None);
+    rig.socket.handle_write_failed(peers[1]);
+    assert_eq!(rig.socket.peers().collect::<Vec<_>>(), [peers[2]]);
+    rig.limit(peers[2], usize::MAX);
+    assert_eq!(rig.events().last().unwrap(), "closed, 6 unsent");
 }
 
 #[test]
