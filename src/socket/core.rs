@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 #[cfg(feature = "net")]
 use crate::conn::Entry;
-use crate::conn::{self, Config, Connection, Packs, SendQueue};
+use crate::conn::{self, Config, Connection, Mark, Packs, SendQueue};
 use crate::message::Outgoing;
 use crate::rand::Rng;
 use crate::socket::deadlines::Deadlines;
@@ -405,7 +405,7 @@ impl Core {
 
     /// Messages came in, or went to the application: pauses the peer at its receive mark, resumes it at half of it.
     pub(crate) fn regulate(&mut self, peer: PeerId) {
-        let mark = self.options.receive_mark;
+        let mark = self.receive_mark();
         let now = self.now;
         let Some(slot) = self.peers.get_mut(peer) else {
             return;
@@ -425,6 +425,12 @@ impl Core {
             self.resumed.push(peer);
             self.act(Action::ResumeRead { peer });
         }
+    }
+
+    /// The mark of each peer's inbox. When the socket closes there is none: all that comes is discarded, and what is behind it
+    /// is to be seen, such as the end of the connection.
+    pub(crate) fn receive_mark(&self) -> Mark {
+        if self.closing.is_some() { Mark { messages: None, octets: None } } else { self.options.receive_mark }
     }
 
     /// A message of a peer comes while none is taken.

@@ -62,7 +62,9 @@ impl<P: Pattern> Socket<P> {
             self.core.peers.set_connected(peer, false);
             let lost = self.pattern.closed(&mut self.core, peer, queue, free);
             if let Some(closing) = &mut self.core.closing {
-                closing.unsent += lost;
+                closing.unsent += lost + given_up.unwrap_or(0);
+                // A DEALER takes back what it has not sent, for the others.
+                closing.settled &= self.pattern.waiting() == 0;
             }
             Event::Disconnected(Box::new(Disconnected { peer, identity, address, cause: cause.clone(), counts }))
         } else {
@@ -105,6 +107,9 @@ impl<P: Pattern> Socket<P> {
         self.core.closing = Some(Closing { deadline, unsent: 0, settled: false, done: false, told: false });
         // What comes from here on is discarded.
         self.core.release();
+        for peer in self.core.peers.ids() {
+            self.core.regulate(peer);
+        }
         self.core.regulate_accepting();
         if linger == Some(Duration::ZERO) {
             return self.stop_lingering(now);

@@ -248,7 +248,7 @@ impl<P: Pattern> Socket<P> {
     /// `read` is what `input` lies in, if that need not be copied.
     fn take_input(&mut self, now: Instant, peer: PeerId, input: &[u8], read: Option<&Bytes>) -> usize {
         self.core.tick(now);
-        let mark = self.core.options.receive_mark;
+        let mark = self.core.receive_mark();
         let mut taken = 0;
         while let Some(rest) = input.get(taken..).filter(|rest| !rest.is_empty()) {
             let Core { peers, runs, options, holding, .. } = &mut self.core;
@@ -464,11 +464,9 @@ impl<P: Pattern> Socket<P> {
     /// How many octets of a peer may come before it is at its receive mark. None if no messages are taken.
     #[cfg(feature = "net")]
     pub(crate) fn room_to_receive(&self, peer: PeerId) -> usize {
-        let Core { peers, options, holding, .. } = &self.core;
-        peers
-            .get(peer)
-            .filter(|slot| !*holding || slot.connected.is_none())
-            .map_or(0, |slot| slot.inbox.credit(&options.receive_mark).octets)
+        let mark = self.core.receive_mark();
+        let slot = self.core.peers.get(peer).filter(|slot| !self.core.holding || slot.connected.is_none());
+        slot.map_or(0, |slot| slot.inbox.credit(&mark).octets)
     }
 
     /// Writing to a peer has failed. The end of its connection is somewhere behind what it has sent, which may be read much

@@ -146,6 +146,9 @@ impl Options {
 
     /// How much of each peer may wait to be received before that peer is no longer read; at half of it reading goes
     /// on. Default 1,000 messages or 16 MiB. The message that reaches it is still taken.
+    ///
+    /// The end of a connection is behind what was sent over it. So of a peer at its mark it is not seen, and a DEALER whose
+    /// messages nobody receives does not dial again.
     #[must_use]
     pub fn receive_mark(mut self, mark: Mark) -> Options {
         self.receive_mark = mark;

@@ -105,6 +105,20 @@ fn a_close_says_exactly_how_many_messages_were_not_sent() {
 }
 
 #[test]
+fn a_close_does_not_wait_for_a_peer_that_is_gone_and_whose_messages_nobody_received() {
+    let router = router_with(Options::new().send_mark(mark(4)).receive_mark(mark(4)));
+    let mut raw = Raw::connect(&at(&router)).handshake("DEALER", b"gone");
+    let to = connected(&router);
+    fill_peer(&router, &to, 4);
+    // More than the handle takes over, and less than the system buffers besides. And it has not read what came: a reset.
+    raw.write(&octets::frame(0, &[0; 256 * 1024]).repeat(16));
+    drop(raw);
+    let closing = router.clone();
+    let unsent = call(move || closing.close(None)).returns().expect("it works");
+    assert!((4..=5).contains(&unsent), "{unsent}: the mark, and what was begun");
+}
+
+#[test]
 fn sends_that_race_with_a_close_are_sent_or_given_back_and_never_both() {
     for _ in 0..20 {
         let router = router();

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::harness::{Rig, hello, wire};
+use crate::conn::Mark;
 use crate::socket::{Address, Backoff, Cause, Closed, DialError, Options, Refused, SendError};
 use crate::wire::SocketType;
 
@@ -60,6 +61,42 @@ fn the_linger_ends_a_peer_that_does_not_read() {
     assert!(!rig.socket.is_closed());
     rig.pass(SECOND);
     assert_eq!(rig.events(), ["0 gone: the socket was closed", "closed, 1 unsent"]);
+}
+
+#[test]
+fn a_peer_at_its_receive_mark_is_read_again_while_it_lingers_and_its_end_is_found() {
+    let mark = Mark { messages: Some(2), octets: None };
+    let mut rig = Rig::router(Options::new().receive_mark(mark));
+    let peer = rig.client("a");
+    rig.limit(peer, 0);
+    rig.send(peer, "never").unwrap();
+    rig.offer(peer, &["1", "2", "3"].map(wire).concat());
+    assert_eq!(rig.told(), ["pause 0"]);
+    rig.socket.close(rig.now, None);
+    assert_eq!(rig.told(), ["resume 0", "stop"]);
+    // All is taken, and nothing more of it is kept.
+    rig.feed(peer, &wire("4").repeat(1_000));
+    assert_eq!(rig.told(), Vec::<String>::new());
+    rig.socket.handle_closed(rig.now, peer, Closed::Reset);
+    let events = rig.events();
+    assert_eq!(events[1..3], ["0 says [\"1\"]", "0 says [\"2\"]"].map(String::from), "{events:?}");
+    assert_eq!(events.last().unwrap(), "closed, 1 unsent");
+}
+
+#[test]
+fn a_dealer_that_lingers_looks_again_when_what_it_took_back_went_to_another() {
+    let mut rig = Rig::dealer(Options::new().send_mark(Mark { messages: Some(2), octets: None }));
+    let peers = [0; 2].map(|_| rig.server());
+    peers.iter().for_each(|peer| rig.limit(*peer, 0));
+    (0..4).for_each(|_| rig.send("x").unwrap());
+    rig.turn();
+    rig.socket.close(rig.now, None);
+    // The other one is full: it waits.
+    rig.socket.handle_closed(rig.now, peers[0], Closed::Eof);
+    rig.limit(peers[1], usize::MAX);
+    assert_eq!(rig.written(peers[1]), wire("x").repeat(4));
+    assert!(rig.socket.is_closed(), "nothing is left, and the first one is not dialled for that");
+    assert_eq!(rig.events().last().unwrap(), "closed, 0 unsent");
 }
 
 #[test]
