@@ -349,6 +349,12 @@ impl Connection {
         }
     }
 
+    /// Is a time over in which the peer was to be heard?
+    pub(crate) fn is_overdue(&self, now: Instant) -> bool {
+        let times = [Timer::Handshake, Timer::Silence, Timer::Ttl];
+        times.into_iter().any(|timer| self.timers.is_due(timer, now) && self.liveness.runs(timer))
+    }
+
     /// When [`handle_timeout`](Connection::handle_timeout) is to be called, if ever.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {

@@ -388,16 +388,29 @@ impl<P: Pattern> Socket<P> {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.core.tick(now);
-        while let Some(peer) = self.core.next_due(now) {
-            self.core.dial(now, peer);
-            let conn = self.core.peers.get_mut(peer).and_then(|slot| slot.conn.as_mut());
-            match conn.map_or(Ok(()), |conn| conn.handle_timeout(now)) {
-                Ok(()) => self.core.refresh(peer),
-                Err(error) => self.end(now, peer, error.into()),
-            }
+        while let Some((peer, _)) = self.next_due(now) {
+            self.handle_due(now, peer);
         }
         self.check_linger(now);
+    }
+
+    /// A peer for which something is due, and whether that is its end if nothing has come from it. To be followed by
+    /// [`handle_due`](Socket::handle_due).
+    pub(crate) fn next_due(&mut self, now: Instant) -> Option<(PeerId, bool)> {
+        self.core.tick(now);
+        let peer = self.core.next_due(now)?;
+        let conn = self.core.peers.get(peer).and_then(|slot| slot.conn.as_ref());
+        Some((peer, conn.is_some_and(|conn| conn.is_overdue(now))))
+    }
+
+    /// Does what is due for a peer.
+    pub(crate) fn handle_due(&mut self, now: Instant, peer: PeerId) {
+        self.core.dial(now, peer);
+        let conn = self.core.peers.get_mut(peer).and_then(|slot| slot.conn.as_mut());
+        match conn.map_or(Ok(()), |conn| conn.handle_timeout(now)) {
+            Ok(()) => self.core.refresh(peer),
+            Err(error) => self.end(now, peer, error.into()),
+        }
     }
 
     /// When [`handle_timeout`](Socket::handle_timeout) is to be called, if ever. It may be called earlier.

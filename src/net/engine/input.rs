@@ -4,7 +4,7 @@ use bytes::Buf;
 use mio::Events;
 use mio::event::Event;
 
-use super::Engine;
+use super::{Carrier, Engine};
 use crate::net::sources::Source;
 use crate::net::stream::{MIN_READ, Phase, Received, Stream};
 use crate::net::wake;
@@ -32,7 +32,6 @@ impl<P: Pattern> Engine<P> {
         }
         self.news = false;
         self.visit_sources();
-        // After the input: what has arrived is a sign of life, even when we come late to see it.
         self.fire_timers();
     }
 
@@ -205,6 +204,14 @@ impl<P: Pattern> Engine<P> {
         self.drop_late_lookups();
         self.retry_accept();
         if self.socket.poll_timeout().is_some_and(|at| at <= self.now) {
+            while let Some((peer, is_end)) = self.socket.next_due(self.now) {
+                // It may be we who are late, and what has arrived is a sign of life. The turn's budget need not have reached it.
+                if let (true, Some(Carrier::Stream(key))) = (is_end, self.carrier(peer)) {
+                    self.read(key);
+                    self.requeue(key);
+                }
+                self.socket.handle_due(self.now, peer);
+            }
             self.socket.handle_timeout(self.now);
         }
     }
