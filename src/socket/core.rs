@@ -529,6 +529,12 @@ impl Core {
         self.regulate_accepting();
     }
 
+    /// Was the driver last told to accept?
+    #[cfg(feature = "net")]
+    pub(crate) fn is_accepting(&self) -> bool {
+        self.accepting
+    }
+
     /// Accepts while there are fewer peers than allowed.
     pub(crate) fn regulate_accepting(&mut self) {
         let accepting =

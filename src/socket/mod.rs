@@ -447,6 +447,12 @@ impl<P: Pattern> Socket<P> {
         }
     }
 
+    /// Is there a place for one more peer, as far as places are counted together?
+    #[cfg(feature = "net")]
+    pub(crate) fn is_accepting(&self) -> bool {
+        self.core.is_accepting()
+    }
+
     /// What the driver has to do next, if anything.
     #[must_use]
     pub fn poll_action(&mut self) -> Option<Action> {

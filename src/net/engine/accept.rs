@@ -48,7 +48,10 @@ impl<P: Pattern> Engine<P> {
             if self.acceptance.stopped || self.acceptance.retry_at.is_some() {
                 return false;
             }
-            // Asked first: what is accepted can only be closed again.
+            // Both asked first: what is accepted can only be closed again.
+            if !self.socket.is_accepting() {
+                return true;
+            }
             if !self.sources.has_room() {
                 self.accept_later(NO_TOKEN);
                 return false;

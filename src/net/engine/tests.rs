@@ -1,6 +1,6 @@
 //! What loopback does not show by itself: deadlines, and addresses that nobody listens at.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 use std::vec;
@@ -224,6 +224,49 @@ fn a_message_that_is_nearly_whole_is_read_to_its_end_in_the_same_visit() {
         assert_eq!(rig.engine.visit(key), whole.len());
         assert!(matches!(rig.engine.poll_event(), Some(Event::Message { .. })));
     }
+}
+
+#[test]
+fn nobody_is_accepted_for_whom_there_is_no_place() {
+    let mut rig = Rig::with(Options::new().max_peers(Some(1)));
+    let endpoint = rig.engine.bind(&"tcp://127.0.0.1:0".parse().unwrap()).unwrap().to_string();
+    let clients = [0; 3].map(|_| TcpStream::connect(endpoint.strip_prefix("tcp://").unwrap()).unwrap());
+    while rig.engine.connections() == 0 {
+        rig.turn();
+    }
+    rig.turn();
+    assert_eq!(rig.engine.connections(), 1);
+    for client in &clients {
+        client.set_nonblocking(true).unwrap();
+        let ended =
+            client.peek(&mut [0; 1]).map_or_else(|error| error.kind() != ErrorKind::WouldBlock, |octets| octets == 0);
+        assert!(!ended, "it was accepted, and closed again");
+    }
+}
+
+#[test]
+fn what_lies_there_already_is_a_sign_of_life_also_where_the_budget_of_the_turn_ends_before() {
+    let mut rig = Rig::new();
+    let (peer, mut other) = rig.connected();
+    let mut octets = hello(SocketType::Router, b"");
+    // It will be heard once a second, it says.
+    encode::ping(&mut octets, 10, b"");
+    other.write_all(&octets).unwrap();
+    while !rig.engine.socket().peer(peer).is_some_and(|peer| peer.is_connected()) {
+        rig.turn();
+    }
+    other.write_all(&octets[octets.len() - 9..]).unwrap();
+    let Some(Carrier::Stream(key)) = rig.engine.carrier(peer) else { panic!("no stream") };
+    let stream = rig.engine.sources.stream_mut(key).unwrap();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while stream.transport.io.peek(&mut [0; 9]).unwrap_or(0) == 0 {
+        assert!(std::time::Instant::now() < deadline, "it does not come");
+    }
+    // We were away for longer, and it is not visited before the timers fire.
+    rig.pass(Duration::from_secs(5));
+    assert!(rig.engine.socket().peer(peer).is_some_and(|peer| peer.is_connected()));
+    rig.pass(Duration::from_secs(10));
+    assert!(!rig.engine.socket().peer(peer).is_some_and(|peer| peer.is_connected()), "now it was silent");
 }
 
 #[test]
