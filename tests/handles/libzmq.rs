@@ -62,7 +62,7 @@ fn a_million_messages_from_our_router_reach_a_libzmq_dealer_in_order() {
     let libzmq = Libzmq::dealer().named(b"libzmq");
     libzmq.connect(&at(&router));
     connected(&router);
-    let sending = call(move || (0..MILLION).try_for_each(|n| router.send("libzmq", numbered(n))));
+    let sending = call(move || (0..MILLION).try_for_each(|n| router.send_timeout("libzmq", numbered(n), PATIENCE)));
     numbers(|| zmq_number(&libzmq));
     sending.returns().expect("all is sent");
 }
@@ -164,7 +164,7 @@ fn a_router_goes_on_sending_to_a_libzmq_dealer_that_comes_back() {
         let libzmq = Libzmq::dealer().named(b"again");
         libzmq.connect(&at(&router));
         let end = Instant::now() + PATIENCE;
-        while router.try_send("again", numbered(round)).is_err() {
+        while router.send("again", numbered(round)).is_err() {
             // Until its new connection is made, and the old one is gone.
             assert!(Instant::now() < end, "it does not come back");
             let _ = router.event_timeout(Duration::from_millis(10));
@@ -231,7 +231,7 @@ fn a_router_answers_a_libzmq_req() {
         let (envelope, question) = request.split_envelope().expect("a REQ sends a delimiter");
         assert_eq!(question.frame(0), Some(&b"question"[..]));
         let answer = [b"answer", question.frame(1).expect("a number")];
-        router.send(&from, envelope.wrap(Message::multipart(answer))).expect("it waits");
+        router.send_timeout(&from, envelope.wrap(Message::multipart(answer)), PATIENCE).expect("it waits");
     }
     asking.returns();
 }

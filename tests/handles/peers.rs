@@ -65,7 +65,7 @@ fn a_disconnect_tells_its_cause() {
         _ => None,
     });
     router.disconnect(peer).expect("it is open");
-    assert!(matches!(router.try_send("unwanted", "x"), Err(SendError::NoSuchPeer(_))));
+    assert!(matches!(router.send("unwanted", "x"), Err(SendError::NoSuchPeer(_))));
     let cause = event(&router, |event| match event {
         HandleEvent::Socket(Event::Disconnected(gone)) => Some(gone.cause.clone()),
         _ => None,
@@ -163,10 +163,10 @@ fn a_router_that_dials_knows_its_peer_again_after_a_restart() {
             Dealer::open(HandleOptions::new().socket(Options::new().identity(id("server")))).expect("a thread");
         dealer.listen(&endpoint).expect("the port is free again");
         assert_eq!(connected(&router), id("server"));
-        router.try_send("server", numbered(n)).expect("it is there");
+        router.send("server", numbered(n)).expect("it is there");
         assert_eq!(number(&dealer.recv_timeout(PATIENCE).expect("it comes")), n);
         drop(dealer);
         assert_eq!(disconnected(&router), id("server"));
-        assert!(matches!(router.try_send("server", "x"), Err(SendError::NoSuchPeer(_))));
+        assert!(matches!(router.send("server", "x"), Err(SendError::NoSuchPeer(_))));
     }
 }

@@ -93,7 +93,7 @@ fn a_router_that_receives_nothing_learns_of_new_peers_and_sends_to_them() {
 
     let quiet = dealer_with(&router, Options::new().identity(id("quiet")));
     assert_eq!(connected(&router), id("quiet"));
-    router.try_send("quiet", "welcome").expect("it is there");
+    router.send("quiet", "welcome").expect("it is there");
     assert_eq!(quiet.recv_timeout(PATIENCE), Ok("welcome".into()));
     drop(quiet);
     assert_eq!(disconnected(&router), id("quiet"));

@@ -22,7 +22,7 @@ fn a_router_accepts_exactly_the_mark_beyond_what_the_system_took() {
     let accepted = fill_peer(&router, &silent, 10);
     let counts = peer(&router, &silent).expect("it is there").counts;
     assert_eq!((counts.queued, counts.sent + counts.queued), (10, accepted));
-    let Err(SendError::Full(back)) = router.try_send(&silent, "one more") else { panic!("it is full") };
+    let Err(SendError::Full(back)) = router.send(&silent, "one more") else { panic!("it is full") };
     assert_eq!(back, Message::from("one more"));
     assert!(matches!(router.send_timeout(&silent, "one more", Duration::ZERO), Err(SendError::Full(_))));
     assert!(matches!(router.send_timeout(&silent, "one more", Duration::from_millis(20)), Err(SendError::Full(_))));
@@ -37,7 +37,7 @@ fn a_router_that_waits_for_room_gets_it_when_the_peer_reads() {
     fill_peer(&router, &to, 4);
 
     let sender = router.clone();
-    let waiting = call(move || sender.send(&to, "at last"));
+    let waiting = call(move || sender.send_timeout(&to, "at last", PATIENCE));
     while slow.read_frame().body != b"at last" {}
     assert_eq!(waiting.returns(), Ok(()));
 }
@@ -50,7 +50,7 @@ fn a_send_that_waits_for_a_peer_that_goes_gives_the_message_back() {
     fill_peer(&router, &to, 4);
 
     let sender = router.clone();
-    let waiting = call(move || sender.send(&to, "too late"));
+    let waiting = call(move || sender.send_timeout(&to, "too late", PATIENCE));
     drop(slow);
     assert_eq!(waiting.returns(), Err(SendError::NoSuchPeer("too late".into())));
 }
@@ -91,8 +91,8 @@ fn a_full_peer_does_not_hold_up_another() {
 #[test]
 fn nobody_by_that_name_gives_the_message_back() {
     let router = router();
+    assert_eq!(router.send_timeout("nobody", "hello", PATIENCE), Err(SendError::NoSuchPeer("hello".into())));
     assert_eq!(router.send("nobody", "hello"), Err(SendError::NoSuchPeer("hello".into())));
-    assert_eq!(router.try_send("nobody", "hello"), Err(SendError::NoSuchPeer("hello".into())));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn the_first_message_of_each_new_peer_can_be_answered_at_once() {
         let dealer = dealer(&router);
         dealer.send(numbered(n)).expect("it waits for the connection");
         let (from, message) = router.recv_timeout(PATIENCE).expect("it comes");
-        router.try_send(&from, message).expect("whoever was heard can be answered");
+        router.send(&from, message).expect("whoever was heard can be answered");
         assert_eq!(number(&dealer.recv_timeout(PATIENCE).expect("an answer")), n);
     }
 }
@@ -123,14 +123,14 @@ fn a_peer_that_is_listed_or_announced_can_be_sent_to_at_once() {
     let router = router();
     for n in 0..25 {
         let one = dealer(&router);
-        router.try_send(connected(&router), numbered(n)).expect("it was announced");
+        router.send(connected(&router), numbered(n)).expect("it was announced");
         assert_eq!(number(&one.recv_timeout(PATIENCE).expect("it comes")), n);
         drop(one);
         crate::disconnected(&router);
 
         let other = dealer(&router);
         let listed = eventually("it is listed", || router.peers().expect("it is open").pop());
-        router.try_send(&listed.identity, numbered(n)).expect("it is listed");
+        router.send(&listed.identity, numbered(n)).expect("it is listed");
         assert_eq!(number(&other.recv_timeout(PATIENCE).expect("it comes")), n);
         drop(other);
         crate::disconnected(&router);
@@ -147,7 +147,7 @@ fn threads_that_send_to_one_peer_each_keep_their_order() {
     let senders: Vec<_> = (0..THREADS)
         .map(|thread| {
             let (router, to) = (router.clone(), to.clone());
-            call(move || (0..EACH).try_for_each(|n| router.send(&to, numbered(thread << 16 | n))))
+            call(move || (0..EACH).try_for_each(|n| router.send_timeout(&to, numbered(thread << 16 | n), PATIENCE)))
         })
         .collect();
     let mut next = [0; THREADS as usize];

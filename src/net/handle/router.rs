@@ -47,7 +47,7 @@ use crate::socket::{self, Address, Counts, PeerId, SendError, Socket};
 /// for (from, request) in router.iter() {
 ///     // A plain DEALER sends no envelope.
 ///     let Ok((envelope, question)) = request.split_envelope() else { continue };
-///     // One that is gone gets no answer.
+///     // One that is gone, or does not read, gets no answer.
 ///     let _ = router.send(&from, envelope.wrap(question));
 /// }
 /// # Ok::<(), zmio::net::OpenError>(())
@@ -125,19 +125,20 @@ impl Router {
         self.handle.local_endpoints()
     }
 
-    /// Sends a message to the peer with this identity, an [`Identity`] or its octets, and waits for room in its queue if there is none.
+    /// Sends a message to the peer with this identity, an [`Identity`] or its octets. It does not wait: a peer that does not read
+    /// must not hold up the others.
     ///
     /// # Errors
     ///
-    /// With the message: [`NoSuchPeer`](SendError::NoSuchPeer) if no such peer is connected, at once or while waiting;
-    /// [`Closing`](SendError::Closing) if the handle is closed. A message that was taken is lost if the connection
-    /// ends before it is written; [`HandleEvent`] tells.
+    /// With the message: [`NoSuchPeer`](SendError::NoSuchPeer) if no such peer is connected; [`Full`](SendError::Full) if
+    /// what it has not read is at [`Options::send_mark`](crate::Options::send_mark); [`Closing`](SendError::Closing) if the
+    /// handle is closed. Octets that are refused come back as a message, which is a copy. A message that was taken is lost if
+    /// the connection ends before it is written; [`HandleEvent`] tells.
     pub fn send<'a>(&self, to: impl AsRef<[u8]>, message: impl Into<Outgoing<'a>>) -> Result<(), SendError> {
-        self.send_within(to.as_ref(), message.into(), Wait::Forever)
+        self.send_within(to.as_ref(), message.into(), Wait::Not)
     }
 
-    /// As [`send`](Router::send), but waits no longer than `timeout`: then the message comes back as
-    /// [`Full`](SendError::Full).
+    /// As [`send`](Router::send), but waits for room, no longer than `timeout`. For a ROUTER that has nobody else to serve.
     pub fn send_timeout<'a>(
         &self,
         to: impl AsRef<[u8]>,
@@ -145,11 +146,6 @@ impl Router {
         timeout: Duration,
     ) -> Result<(), SendError> {
         self.send_within(to.as_ref(), message.into(), until(timeout))
-    }
-
-    /// As [`send`](Router::send), but does not wait. Octets that are refused come back as a message, which is a copy.
-    pub fn try_send<'a>(&self, to: impl AsRef<[u8]>, message: impl Into<Outgoing<'a>>) -> Result<(), SendError> {
-        self.send_within(to.as_ref(), message.into(), Wait::Not)
     }
 
     fn send_within(&self, to: &[u8], message: Outgoing<'_>, wait: Wait) -> Result<(), SendError> {
