@@ -16,7 +16,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("listening on {}", engine.bind(&endpoint)?);
     loop {
         let patience = relay.poll_timeout(engine.socket()).map(|at| at.saturating_duration_since(engine.now()));
-        poll.poll(&mut events, engine.timeout().into_iter().chain(patience).min())?;
+        match poll.poll(&mut events, engine.timeout().into_iter().chain(patience).min()) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue, // by a signal
+            done => done?,
+        }
         engine.process(&events);
         relay.drive(engine.now(), engine.socket_mut());
         engine.flush();

@@ -161,14 +161,12 @@ impl Message {
         self.wire.len()
     }
 
-    /// The same message in storage of its own, exactly as large as it needs. One copy; large frames that a user
-    /// gave are in their own storage already and stay there.
+    /// The same message in storage of its own, exactly as large as it needs: one copy of all its octets.
     #[must_use]
     pub fn detach(self) -> Message {
-        match self.wire {
-            Wire::One(octets) => Message::from_wire(Bytes::copy_from_slice(&octets), self.frames),
-            Wire::Many(_) => self,
-        }
+        let mut octets = Vec::with_capacity(self.wire_len());
+        self.append(&mut octets);
+        Message::from_wire(octets.into(), self.frames)
     }
 }
 

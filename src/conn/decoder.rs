@@ -257,7 +257,7 @@ impl Decoder {
     fn gather(&mut self, piece: &[u8], missing: usize, kind: FrameKind, lend: &mut Lend<'_>) {
         let whole = self.partial.len() + missing;
         // What is announced takes no memory, or a few octets of each of many peers would take all there is.
-        let has_come = LENT_AHEAD * (self.partial.len() + piece.len()) >= whole;
+        let has_come = LENT_AHEAD.saturating_mul(self.partial.len() + piece.len()) >= whole;
         let lacks = self.partial.capacity() < whole && missing >= RUN_OCTETS;
         if lacks && has_come && kind != FrameKind::Command {
             if let Some(mut memory) = lend(whole) {

@@ -99,6 +99,18 @@ fn a_detached_message_is_equal_and_stands_alone() {
 }
 
 #[test]
+fn a_detached_message_leaves_the_block_of_what_was_wrapped_too() {
+    let mut wire = Vec::new();
+    encode::frame(&mut wire, FrameKind::Last, &[7; 2 * SEGMENT_OCTETS]);
+    let block = Bytes::from(wire);
+    let wrapped = Envelope::new().wrap(Run::from_wire(block.clone(), 1).pop());
+    let detached = wrapped.clone().detach();
+    assert_eq!(detached, wrapped);
+    drop(wrapped);
+    assert!(block.is_unique());
+}
+
+#[test]
 fn a_run_splits_into_its_messages() {
     let run = Run::from_wire(Bytes::from_static(b"\x00\x01a\x01\x01b\x00\x01c"), 2);
     let messages: Vec<Message> = run.iter().collect();

@@ -90,7 +90,8 @@ impl Dealer {
         self.handle.disconnect(peer)
     }
 
-    /// Listens at one more endpoint; returns the one that it got, with the port that the system chose for port 0.
+    /// Listens at one more endpoint; returns the one that it got, with the port that the system chose for port 0. While a name
+    /// is looked up, nothing is sent or received.
     pub fn listen(&self, endpoint: &str) -> Result<Endpoint, OpenError> {
         self.handle.bind(endpoint)
     }
@@ -105,8 +106,8 @@ impl Dealer {
         self.handle.local_endpoints()
     }
 
-    /// Sends a message to the next peer that can take it, and waits if there is no room. Messages that were sent before a
-    /// peer is connected wait for it, up to the mark.
+    /// Sends a message to the next peer that can take it, and waits if there is no room, or nobody who is connected or dialled.
+    /// Messages that were sent before a peer is connected wait for it, up to the mark.
     ///
     /// # Errors
     ///

@@ -49,8 +49,8 @@ impl HandleOptions {
         self
     }
 
-    /// How long dropping the last clone of a handle may block to send what is queued. Default one second. Close the handle
-    /// yourself to wait longer, and to learn what was not sent.
+    /// How long dropping the last clone of a handle may block to send what is queued, and for connections to end in good order.
+    /// Default one second. Close the handle yourself to wait longer, and to learn what was not sent.
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> HandleOptions {
         self.linger = linger;
