@@ -67,7 +67,7 @@ fn idle_handles_never_wake() {
     let endpoint = silent.local_endpoints().expect("it is open")[0].to_string();
     let _silent = ["full", "slow"].map(|name| Raw::connect(&endpoint).handshake("DEALER", name.as_bytes()));
     let waiting = silent.clone();
-    thread::spawn(move || while waiting.send("full", vec![0; 1 << 20]).is_ok() {});
+    thread::spawn(move || while waiting.send_timeout("full", vec![0; 1 << 20], Duration::MAX).is_ok() {});
     let lingering = Dealer::bind("tcp://127.0.0.1:0").expect("a free port");
     let endpoint = lingering.local_endpoints().expect("it is open")[0].to_string();
     let _stuck = Raw::connect(&endpoint).handshake("ROUTER", b"stuck");

@@ -14,7 +14,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Instant;
 
-use support::PATIENCE;
+use support::raw::Raw;
+use support::{PATIENCE, octets};
 use zmio::net::{HandleEvent, HandleOptions, PeerSummary};
 use zmio::{Dealer, Event, Identity, Mark, Message, Options, Router};
 
@@ -118,6 +119,20 @@ fn large() -> Message {
 #[track_caller]
 fn fill_peer(router: &Router, to: &Identity, mark: u64) -> u64 {
     fill(mark, || router.send(to, large()).is_ok(), || Some(peer(router, to)?.counts.queued))
+}
+
+/// Writes more than the handle takes over before anybody receives, and less than the system buffers besides; so that the peer is at
+/// its mark, and more of it waits to be read.
+#[track_caller]
+fn talk(raw: &mut Raw, router: &Router, to: &Identity) {
+    raw.write(&octets::frame(0, &[0; 256 * 1024]).repeat(16));
+    let (mut before, mut stable) = (0, 0);
+    eventually("nothing more is read", || {
+        let received = peer(router, to)?.counts.received;
+        stable = if received > 0 && received == before { stable + 1 } else { 0 };
+        before = received;
+        (stable == 200).then_some(())
+    });
 }
 
 #[track_caller]

@@ -10,7 +10,7 @@ use crate::support::PATIENCE;
 use crate::support::raw::Raw;
 use crate::{
     at, call, connected, dealer, dealer_with, eventually, fill, fill_peer, id, large, mark, number, numbered, peer,
-    router, router_with,
+    router, router_with, talk,
 };
 
 #[test]
@@ -61,10 +61,10 @@ fn a_peer_whose_connection_is_dead_is_nobody_although_what_it_sent_is_still_to_b
     let mut raw = Raw::connect(&at(&router)).handshake("DEALER", b"gone");
     let to = connected(&router);
     fill_peer(&router, &to, 4);
-    // More than the handle takes over, and less than the system buffers besides. It has not read what came: a reset.
-    raw.write(&crate::support::octets::frame(0, &[0; 256 * 1024]).repeat(16));
+    talk(&mut raw, &router, &to);
     let sender = router.clone();
     let waiting = call(move || sender.send_timeout(&to, "too late", PATIENCE));
+    // It has not read what came: a reset.
     drop(raw);
     assert_eq!(waiting.returns(), Err(SendError::NoSuchPeer("too late".into())));
     assert_eq!(router.send("gone", "later"), Err(SendError::NoSuchPeer("later".into())));
@@ -73,6 +73,18 @@ fn a_peer_whose_connection_is_dead_is_nobody_although_what_it_sent_is_still_to_b
         while router.try_recv().is_ok() {}
         router.peers().expect("it is open").is_empty().then_some(())
     });
+}
+
+#[test]
+fn a_peer_that_reads_is_not_full_however_fast_it_is_sent_to() {
+    let router = router_with(Options::new().send_mark(mark(1)));
+    let mut raw = Raw::connect(&at(&router)).handshake("DEALER", b"reader");
+    let to = connected(&router);
+    // The system takes them all at once.
+    (0..2_000).for_each(|n| router.send(&to, numbered(n)).expect("there is room"));
+    assert_eq!(router.close(Some(PATIENCE)), Ok(0));
+    let (frames, _) = crate::support::octets::frames(&raw.read_to_end());
+    assert_eq!(frames.len(), 2_000);
 }
 
 #[test]

@@ -77,9 +77,11 @@ pub(super) struct Out<S: Side> {
 }
 
 /// Why there is no place for a message.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     Full,
+    /// It is not known yet: the I/O thread has still to pass on what was sent before.
+    Ahead,
     NoSuchPeer,
 }
 
@@ -150,7 +152,8 @@ impl<S: Side> Desk<S> {
         }
     }
 
-    /// Leaves a message for the I/O thread, as soon as `reserve` finds that there is room for its octets.
+    /// Leaves a message for the I/O thread, as soon as `reserve` finds that there is room for its octets. Who does not wait for
+    /// room waits for the I/O thread all the same.
     pub(super) fn send(
         &self,
         mut message: Outgoing<'_>,
@@ -167,11 +170,12 @@ impl<S: Side> Desk<S> {
             if out.closing || out.end.is_some() {
                 return Err(SendError::Closing(message.take()));
             }
-            match reserve(&mut out.ledger, octets) {
-                Ok(to) => break to,
-                Err(Refusal::NoSuchPeer) => return Err(SendError::NoSuchPeer(message.take())),
-                Err(Refusal::Full) => {}
-            }
+            let wait = match (reserve(&mut out.ledger, octets), wait) {
+                (Ok(to), _) => break to,
+                (Err(Refusal::NoSuchPeer), _) => return Err(SendError::NoSuchPeer(message.take())),
+                (Err(Refusal::Ahead), Wait::Not) => Wait::Forever,
+                (Err(Refusal::Ahead | Refusal::Full), wait) => wait,
+            };
             out.waiting += 1;
             let again;
             (out, again) = pause(&self.room, out, wait);

@@ -47,7 +47,7 @@ use crate::socket::{self, Address, Counts, PeerId, SendError, Socket};
 /// for (from, request) in router.iter() {
 ///     // A plain DEALER sends no envelope.
 ///     let Ok((envelope, question)) = request.split_envelope() else { continue };
-///     // One that is gone, or does not read, gets no answer.
+///     // One that is gone, or reads too slowly, gets no answer.
 ///     let _ = router.send(&from, envelope.wrap(question));
 /// }
 /// # Ok::<(), zmio::net::OpenError>(())
@@ -126,14 +126,15 @@ impl Router {
         self.handle.local_endpoints()
     }
 
-    /// Sends a message to the peer with this identity, an [`Identity`] or its octets. It does not wait: a peer that does not read
-    /// must not hold up the others.
+    /// Sends a message to the peer with this identity, an [`Identity`] or its octets. It does not wait for the peer: one that does
+    /// not read must not hold up the others. It waits for the I/O thread, when that has still to pass on as many messages as
+    /// the mark allows.
     ///
     /// # Errors
     ///
-    /// With the message: [`NoSuchPeer`](SendError::NoSuchPeer) if no such peer is connected; [`Full`](SendError::Full) if
-    /// what it has not read is at [`Options::send_mark`](crate::Options::send_mark); [`Closing`](SendError::Closing) if the
-    /// handle is closed. Octets that are refused come back as a message, which is a copy. A message that was taken is lost if
+    /// With the message: [`NoSuchPeer`](SendError::NoSuchPeer) if no such peer is connected, or it cannot be written to any
+    /// more; [`Full`](SendError::Full) if its queue is at [`Options::send_mark`](crate::Options::send_mark), since it reads
+    /// too slowly; [`Closing`](SendError::Closing) if the handle is closed. Octets that are refused come back as a message, which is a copy. A message that was taken is lost if
     /// the connection ends before it is written; [`HandleEvent`] tells.
     pub fn send<'a>(&self, to: impl AsRef<[u8]>, message: impl Into<Outgoing<'a>>) -> Result<(), SendError> {
         self.send_within(to.as_ref(), message.into(), Wait::Not)
@@ -247,10 +248,12 @@ pub(super) struct Ledger {
 struct Route {
     peer: PeerId,
     load: Load,
+    /// What of it was in the peer's queue when that was last looked at: the peer has not taken it.
+    queued: Load,
 }
 
 /// Messages and their octets, as the mark counts.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Load {
     pub(super) messages: u64,
     pub(super) octets: u64,
@@ -275,12 +278,16 @@ impl Load {
 
     /// Adds a message of so many octets on the wire, if the mark allows it.
     pub(super) fn admit(&mut self, mark: &Mark, octets: usize) -> Result<(), Refusal> {
-        let more = Load::of(octets);
-        if !mark.admits(self.messages, self.octets, more.messages, more.octets) {
+        if !self.allows(mark, octets) {
             return Err(Refusal::Full);
         }
-        self.add(more);
+        self.add(Load::of(octets));
         Ok(())
+    }
+
+    fn allows(&self, mark: &Mark, octets: usize) -> bool {
+        let more = Load::of(octets);
+        mark.admits(self.messages, self.octets, more.messages, more.octets)
     }
 
     /// What was `before` is `after`: says whether it has become less.
@@ -294,7 +301,9 @@ impl Load {
 impl Ledger {
     fn reserve(&mut self, to: &[u8], octets: usize) -> Result<To, Refusal> {
         let route = self.routes.get_mut(to).ok_or(Refusal::NoSuchPeer)?;
-        route.load.admit(&self.mark, octets)?;
+        // A producer may be faster than the I/O thread. That does not make a peer full that reads.
+        let is_ahead = route.queued.allows(&self.mark, octets);
+        route.load.admit(&self.mark, octets).map_err(|full| if is_ahead { Refusal::Ahead } else { full })?;
         Ok(To::Peer(route.peer))
     }
 
@@ -304,7 +313,7 @@ impl Ledger {
         Ok(To::AllBut(except.map(|route| route.peer)))
     }
 
-    /// Knows the connected peers and no others.
+    /// Knows the connected peers that can be written to, and no others.
     fn follow(&mut self, socket: &Socket<socket::Router>) {
         self.routes.retain(|_, route| socket.peer(route.peer).is_some_and(|peer| peer.takes_messages()));
         for peer in socket.peers() {
@@ -313,7 +322,8 @@ impl Ledger {
             };
             // The identity may have gone from one peer to another.
             if self.routes.get(view.identity()).is_none_or(|route| route.peer != peer) {
-                self.routes.insert(view.identity().clone(), Route { peer, load: Load::default() });
+                self.routes
+                    .insert(view.identity().clone(), Route { peer, load: Load::default(), queued: Load::default() });
             }
         }
     }
@@ -409,8 +419,9 @@ impl Side for socket::Router {
             };
             let after = Load { messages: view.counts().queued, octets: view.queued_octets() };
             if let Some(route) = ledger.routes.get_mut(view.identity()) {
-                // By broadcasts it may also have grown.
-                freed |= route.load.settle(before, after);
+                // By broadcasts it may also have grown. Who waits to know whether the peer is full knows more, whatever has changed.
+                freed |= route.load.settle(before, after) | (route.queued != after);
+                route.queued = after;
             }
             *place = (after.messages > 0).then_some((*peer, after));
             place.is_some()
