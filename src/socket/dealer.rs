@@ -164,8 +164,10 @@ impl Routing for Dealer {
 
     fn end_turn(&mut self, _: &mut Core) {}
 
-    /// Others get it when the end is found (D4).
-    fn cut_off(&mut self, _: &mut Core, _: PeerId) {}
+    /// It gets nothing more. Others get what it has when the end is found (D4).
+    fn cut_off(&mut self, _: &mut Core, peer: PeerId) {
+        self.rotation.leave(peer);
+    }
 
     fn lend(&mut self, _: usize) -> Option<Vec<u8>> {
         None

@@ -58,7 +58,7 @@ pub enum Event {
     GaveUp {
         /// The peer.
         peer: PeerId,
-        /// Why: it sent an ERROR.
+        /// Why: it answered the handshake with an ERROR.
         cause: Box<Cause>,
     },
     /// There is room again after a message came back as [`Full`](super::SendError::Full).
@@ -332,7 +332,7 @@ pub enum SendError {
     /// The high-water mark would be passed. [`Event::Writable`] says when to try again.
     #[error("the send queue is full")]
     Full(Message),
-    /// The peer is not connected, or never was.
+    /// The peer is not connected, or never was, or it cannot be written to any more and its end is not found yet.
     #[error("no such peer")]
     NoSuchPeer(Message),
     /// The socket is being closed.

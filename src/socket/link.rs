@@ -7,6 +7,9 @@ use crate::rand::Rng;
 use crate::socket::Backoff;
 use crate::time::Instant;
 
+/// An ERROR that follows the handshake comes a round trip later.
+const TRIAL: Duration = Duration::from_secs(1);
+
 /// No bound is below this, so that a backoff of zero does not spin.
 const SHORTEST: Duration = Duration::from_millis(1);
 
@@ -24,6 +27,8 @@ pub(crate) struct Link {
     failures: u32,
     /// The handshake of the present connection is complete.
     well: bool,
+    /// The last connection ended with an ERROR.
+    refused: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,15 +36,29 @@ pub(crate) enum LinkState {
     Dialing,
     Waiting(Instant),
     Up,
+    /// Up, but not trusted before this: it may be refused again, and what was sent over it would be lost.
+    OnTrial(Instant),
 }
 
 impl Link {
     pub(crate) fn new(target: &str) -> Link {
-        Link { target: target.into(), state: LinkState::Dialing, failures: 0, well: false }
+        Link { target: target.into(), state: LinkState::Dialing, failures: 0, well: false, refused: false }
     }
 
-    pub(crate) fn handshake_done(&mut self) {
+    /// Says whether messages may be sent now.
+    pub(crate) fn handshake_done(&mut self, now: Instant) -> bool {
         self.well = true;
+        self.state = if self.refused { LinkState::OnTrial(now + TRIAL) } else { LinkState::Up };
+        !self.refused
+    }
+
+    /// The trial was on until now, if there was one.
+    pub(crate) fn end_trial(&mut self, now: Instant) -> bool {
+        let over = matches!(self.state, LinkState::OnTrial(until) if until <= now);
+        if over {
+            self.state = LinkState::Up;
+        }
+        over
     }
 
     /// Was the handshake of the last connection complete?
@@ -50,11 +69,12 @@ impl Link {
     /// Waits before the next try: a random time up to a bound that doubles (D6). With full jitter, clients that lost
     /// their server together do not come back together.
     ///
-    /// A completed handshake, and only that, proves that the peer is well, unless it has `refused` us right after it.
+    /// A completed handshake, and only that, proves that the peer is well, unless it has `refused` us after that.
     pub(crate) fn wait(&mut self, now: Instant, refused: bool, backoff: Backoff, rng: &mut Rng) -> Duration {
         if core::mem::take(&mut self.well) && !refused {
             self.failures = 0;
         }
+        self.refused = refused;
         let factor = 1u32.checked_shl(self.failures).unwrap_or(u32::MAX);
         let bound = backoff.first.saturating_mul(factor).min(backoff.cap).max(SHORTEST);
         self.failures = self.failures.saturating_add(1).min(31);
@@ -66,7 +86,7 @@ impl Link {
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.state {
-            LinkState::Waiting(until) => Some(until),
+            LinkState::Waiting(until) | LinkState::OnTrial(until) => Some(until),
             LinkState::Dialing | LinkState::Up => None,
         }
     }

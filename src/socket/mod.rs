@@ -357,9 +357,7 @@ impl<P: Pattern> Socket<P> {
             return;
         };
         slot.identity = identity.clone();
-        if let Some(link) = &mut slot.link {
-            link.handshake_done();
-        }
+        let is_trusted = slot.link.as_mut().is_none_or(|link| link.handshake_done(now));
         let info = Box::new(PeerInfo {
             identity,
             address: slot.address,
@@ -369,7 +367,9 @@ impl<P: Pattern> Socket<P> {
         });
         self.core.peers.set_connected(peer, true);
         self.core.notify(peer, Event::Connected { peer, info });
-        self.pattern.opened(&mut self.core, peer);
+        if is_trusted {
+            self.pattern.opened(&mut self.core, peer);
+        }
     }
 
     /// The transport of a peer ended, after all that came over it was handed in.
@@ -394,7 +394,7 @@ impl<P: Pattern> Socket<P> {
         self.check_linger(now);
     }
 
-    /// A peer for which something is due, and whether that is its end if nothing has come from it. To be followed by
+    /// A peer for which something is due, and whether that is its end if nothing has come from it since. To be followed by
     /// [`handle_due`](Socket::handle_due).
     pub(crate) fn next_due(&mut self, now: Instant) -> Option<(PeerId, bool)> {
         self.core.tick(now);
@@ -406,6 +406,10 @@ impl<P: Pattern> Socket<P> {
     /// Does what is due for a peer.
     pub(crate) fn handle_due(&mut self, now: Instant, peer: PeerId) {
         self.core.dial(now, peer);
+        let link = self.core.peers.get_mut(peer).and_then(|slot| slot.link.as_mut());
+        if link.is_some_and(|link| link.end_trial(now)) {
+            self.pattern.opened(&mut self.core, peer);
+        }
         let conn = self.core.peers.get_mut(peer).and_then(|slot| slot.conn.as_mut());
         match conn.map_or(Ok(()), |conn| conn.handle_timeout(now)) {
             Ok(()) => self.core.refresh(peer),
@@ -556,7 +560,7 @@ impl<P: Pattern> Socket<P> {
         &mut self.core.packs
     }
 
-    /// A number that changes whenever a peer is connected or is not any more.
+    /// A number that changes whenever a peer is connected or is not any more, or cannot be written to any more.
     #[cfg(feature = "net")]
     pub(crate) fn membership(&self) -> u64 {
         self.core.peers.membership()

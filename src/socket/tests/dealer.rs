@@ -7,7 +7,7 @@ use core::time::Duration;
 use super::harness::{Rig, hello, wire};
 use crate::conn::{ENTRY_OCTETS, Mark};
 use crate::message::Message;
-use crate::socket::{Address, Closed, DialError, Options, SendError};
+use crate::socket::{Address, Closed, DialError, Event, Options, SendError};
 use crate::wire::{SocketType, encode};
 
 const TWO: Mark = Mark { messages: Some(2), octets: None };
@@ -207,20 +207,26 @@ fn it_dials_again_later_and_later_after_an_error_that_follows_the_handshake() {
     for round in 0..40 {
         rig.events();
         rig.feed(peer, &error("Identity is taken"));
-        let retried = "0 retried: refused by the peer: \"Identity is taken\"";
-        assert_eq!(rig.events().last().unwrap(), retried, "in round {round}");
-        rig.told();
-        let at = rig.socket.poll_timeout().expect("it dials again");
+        let wait = core::iter::from_fn(|| rig.socket.poll_event()).find_map(|event| match event {
+            Event::Retrying { after, .. } => Some(after),
+            _ => None,
+        });
+        let wait = wait.expect("it dials again");
         let bound = Duration::from_millis(100 << round.min(9)).min(Duration::from_secs(30));
-        assert!(at.saturating_duration_since(rig.now) <= bound, "in round {round}");
-        longest = longest.max(at.saturating_duration_since(rig.now));
+        assert!(wait <= bound, "in round {round}");
+        longest = longest.max(wait);
+        rig.told();
+        rig.send("not for somebody who refuses us").unwrap();
         rig.pass(Duration::from_secs(30));
         assert_eq!(rig.told(), ["dial 0"]);
         rig.dialed(peer);
     }
     assert!(longest > Duration::from_secs(15), "{longest:?}: the handshakes alone prove nothing");
-    rig.send("let in at last").unwrap();
-    assert_eq!(rig.written(peer), wire("let in at last"));
+    // Nothing is sent before the time for one more ERROR is over.
+    rig.pass(Duration::from_millis(999));
+    assert_eq!((rig.written(peer), rig.socket.waiting()), (Vec::new(), 40));
+    rig.pass(Duration::from_millis(1));
+    assert_eq!(rig.written(peer), wire("not for somebody who refuses us").repeat(40));
     rig.socket.handle_closed(rig.now, peer, Closed::Eof);
     assert!(rig.socket.poll_timeout().unwrap() <= rig.now + Duration::from_millis(100));
 }
@@ -258,4 +264,14 @@ fn a_dialled_peer_is_let_in_again_while_what_it_sent_before_is_not_received() {
     assert!(rig.socket.peer(peer).unwrap().is_connected());
     assert_eq!(rig.told(), ["pause 0"]);
     assert_eq!(rig.socket.handle_input(rig.now, peer, &wire("3")), 0, "its messages wait for room");
+}
+
+#[test]
+#[cfg(feature = "net")]
+fn a_peer_that_cannot_be_written_to_gets_nothing_more() {
+    let mut rig = Rig::dealer(Options::new());
+    let [dead, other] = [0; 2].map(|_| rig.server());
+    rig.socket.handle_write_failed(dead);
+    (0..10).for_each(|_| rig.send("x").unwrap());
+    assert_eq!(rig.written(other), wire("x").repeat(10));
 }
