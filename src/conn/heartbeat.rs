@@ -108,6 +108,13 @@ impl Liveness {
         Ok(())
     }
 
+    /// Has nothing come for as long as the peer may be silent?
+    pub(crate) fn is_over(&self, now: Instant, timers: &Timers) -> bool {
+        let unanswered = timers.is_due(Timer::Silence, now) && self.pinged == Some(Heard::Nothing);
+        let silent = timers.is_due(Timer::Ttl, now) && self.last_heard + self.peer_ttl <= now;
+        self.paused.is_none() && (unanswered || silent)
+    }
+
     /// We stop reading.
     pub(crate) fn pause(&mut self, now: Instant) {
         self.paused.get_or_insert(now);

@@ -349,10 +349,9 @@ impl Connection {
         }
     }
 
-    /// Is a time over in which the peer was to be heard?
+    /// Is a time over in which something was to come from the peer?
     pub(crate) fn is_overdue(&self, now: Instant) -> bool {
-        let times = [Timer::Handshake, Timer::Silence, Timer::Ttl];
-        times.into_iter().any(|timer| self.timers.is_due(timer, now) && self.liveness.runs(timer))
+        self.timers.is_due(Timer::Handshake, now) || self.liveness.is_over(now, &self.timers)
     }
 
     /// When [`handle_timeout`](Connection::handle_timeout) is to be called, if ever.

@@ -303,7 +303,7 @@ impl Core {
         }
     }
 
-    /// Queues what there is room for by the caller's own reckoning, unless the peer is not connected.
+    /// Queues what there is room for by the caller's own reckoning, if the peer can be sent to.
     #[cfg(feature = "net")]
     pub(crate) fn push_reserved(&mut self, peer: PeerId, entry: Entry) -> bool {
         let Some((queue, packs, _)) = self.queue(peer) else {

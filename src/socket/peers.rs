@@ -92,7 +92,7 @@ pub(crate) struct Peers {
     slots: Slab<Slot>,
     /// Those whose handshake is complete, in no order.
     connected: Vec<PeerId>,
-    /// How often `connected` has changed.
+    /// How often it has changed who can be sent to.
     membership: u64,
     generation: u32,
 }
@@ -188,7 +188,7 @@ impl Peers {
     /// Nothing is queued for this one any more.
     pub(crate) fn cut(&mut self, peer: PeerId) {
         if let Some(slot) = self.get_mut(peer) {
-            slot.cut = Some(0);
+            slot.cut.get_or_insert(0);
             self.membership += 1;
         }
     }

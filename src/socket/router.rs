@@ -43,9 +43,9 @@ impl Socket<Router> {
     ///
     /// # Errors
     ///
-    /// With the message: [`NoSuchPeer`](SendError::NoSuchPeer) if the peer is not connected;
+    /// With the message: [`NoSuchPeer`](SendError::NoSuchPeer) if the peer is not connected, or cannot be written to any more;
     /// [`Full`](SendError::Full) if its queue is at [`Options::send_mark`], and then one [`Event::Writable`] comes when
-    /// half of it is free.
+    /// half of it is free, unless the connection ends before.
     pub fn send<'a>(&mut self, peer: PeerId, message: impl Into<Outgoing<'a>>) -> Result<(), SendError> {
         // What was broadcast before must go out before.
         self.pattern.end_turn(&mut self.core);
@@ -66,7 +66,7 @@ impl Socket<Router> {
         queued
     }
 
-    /// Sends what there is room for by the caller's own reckoning; says whether the peer was connected. Only broadcasts
+    /// Sends what there is room for by the caller's own reckoning; says whether the peer can be sent to. Only broadcasts
     /// can take its queue past the mark by it.
     #[cfg(feature = "net")]
     pub(crate) fn send_reserved(&mut self, peer: PeerId, entry: conn::Entry) -> bool {

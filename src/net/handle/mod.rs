@@ -76,7 +76,7 @@ pub struct CloseError;
 pub enum HandleEvent {
     /// Something happened to a peer, or to all of them.
     Socket(Event),
-    /// Messages were sent to a peer that was connected then, and whose connection ended before they were
+    /// Messages were sent to a peer that was connected then, and whose connection ended, or broke, before they were
     /// queued. They are lost.
     Overtaken {
         /// The peer.
