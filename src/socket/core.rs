@@ -1,22 +1,21 @@
 //! What every pattern works on: the peers, and what is to be told to the driver and the application.
 
+mod receiving;
+mod sending;
+
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-#[cfg(feature = "net")]
-use crate::conn::Entry;
-use crate::conn::{self, Config, Connection, Mark, Packs, SendQueue};
-use crate::message::Outgoing;
+use crate::conn::{self, Config, Connection, Packs};
 use crate::rand::Rng;
 use crate::socket::deadlines::Deadlines;
-use crate::socket::fanout::Fanout;
 use crate::socket::hosts::{Host, Hosts};
 use crate::socket::link::{Link, LinkState};
 use crate::socket::peers::{Peers, Slot};
 use crate::socket::runs::Runs;
-use crate::socket::{Action, Address, Cause, Counts, Event, Options, PeerId, Refused, SendError};
+use crate::socket::{Action, Address, Cause, Counts, Event, Options, PeerId, Refused};
 use crate::time::Instant;
 use crate::wire::SocketType;
 
@@ -267,195 +266,6 @@ impl Core {
         self.deadlines.next().into_iter().chain(closing).min()
     }
 
-    /// Queues a message for a connected peer, on behalf of the user.
-    pub(crate) fn send(&mut self, peer: PeerId, mut message: Outgoing<'_>) -> Result<(), SendError> {
-        let error = match self.closing {
-            Some(_) => SendError::Closing,
-            None => match self.push(peer, &mut message) {
-                Some(true) => return Ok(()),
-                Some(false) => SendError::Full,
-                None => SendError::NoSuchPeer,
-            },
-        };
-        Err(error(message.take()))
-    }
-
-    /// Queues a message for a connected peer, if it has room; else the pattern hears when it has some again. `None` if there is
-    /// no such peer.
-    pub(crate) fn push(&mut self, peer: PeerId, message: &mut Outgoing<'_>) -> Option<bool> {
-        let (queue, packs, blocked) = self.queue(peer)?;
-        let queued = queue.push(message, packs);
-        if queued {
-            self.queued(peer);
-        } else {
-            *blocked = true;
-        }
-        Some(queued)
-    }
-
-    /// Moves what waits to the queue of a connected peer, as far as that has room; else the pattern hears when it has some
-    /// again.
-    pub(crate) fn fill(&mut self, peer: PeerId, waiting: &mut SendQueue) {
-        if let Some((queue, packs, blocked)) = self.queue(peer) {
-            waiting.move_to(queue, packs);
-            *blocked |= !waiting.is_empty();
-            self.queued(peer);
-        }
-    }
-
-    /// Queues what there is room for by the caller's own reckoning, if the peer can be sent to.
-    #[cfg(feature = "net")]
-    pub(crate) fn push_reserved(&mut self, peer: PeerId, entry: Entry) -> bool {
-        let Some((queue, packs, _)) = self.queue(peer) else {
-            return false;
-        };
-        queue.push_reserved(entry, packs);
-        self.queued(peer);
-        true
-    }
-
-    /// The queue of a connected peer that can be written to, memory for it, and whether somebody waits for room in it.
-    fn queue(&mut self, peer: PeerId) -> Option<(&mut SendQueue, &mut Packs, &mut bool)> {
-        let slot = self.peers.get_mut(peer).filter(|slot| slot.connected.is_some() && slot.cut.is_none())?;
-        Some((slot.conn.as_mut()?.queue_mut(), &mut self.packs, &mut slot.blocked))
-    }
-
-    /// Queues the broadcasts of a turn for a connected peer, or drops and counts them if it is full.
-    pub(crate) fn fan_out(&mut self, peer: PeerId, fanout: &Fanout) {
-        let Some(slot) = self.peers.get_mut(peer) else {
-            return;
-        };
-        let Some(conn) = &mut slot.conn else {
-            return;
-        };
-        let queue = conn.queue_mut();
-        if slot.cut.is_some() || queue.is_full() {
-            slot.counts.dropped += fanout.messages_for(&slot.own);
-            return;
-        }
-        fanout.deliver(queue, &slot.own);
-        if !queue.is_empty() {
-            self.queued(peer);
-        }
-    }
-
-    /// Something was queued for this peer: it is to be written, and may have filled the queue.
-    fn queued(&mut self, peer: PeerId) {
-        if let Some(slot) = self.peers.get_mut(peer) {
-            if !slot.transmitting {
-                slot.transmitting = true;
-                self.transmits.push_back(peer);
-            }
-        }
-        self.note_fullness(peer);
-    }
-
-    /// Something has left the send queue of a peer. Is there room now that somebody waits for?
-    pub(crate) fn freed(&mut self, peer: PeerId) -> bool {
-        self.progress += 1;
-        self.note_fullness(peer);
-        let Some(slot) = self.peers.get_mut(peer) else {
-            return false;
-        };
-        let room = slot.queue().is_some_and(SendQueue::has_room);
-        room && core::mem::take(&mut slot.blocked)
-    }
-
-    /// Is nothing at all left to be written to a peer? The driver is then to be told of what comes next.
-    pub(crate) fn is_drained(&mut self, peer: PeerId) -> bool {
-        let Some(slot) = self.peers.get_mut(peer) else {
-            return false;
-        };
-        let drained = slot.queue().is_some_and(SendQueue::is_empty);
-        slot.transmitting &= !drained;
-        drained
-    }
-
-    /// What the driver was to write is gone, and it does not know yet.
-    pub(crate) fn withdraw_transmit(&mut self, peer: PeerId) {
-        self.transmits.retain(|waiting| *waiting != peer);
-    }
-
-    /// Keeps the set of peers at their mark, after a change to a send queue.
-    pub(crate) fn note_fullness(&mut self, peer: PeerId) {
-        let is_full = |slot: &Slot| slot.cut.is_none() && slot.queue().is_some_and(SendQueue::is_full);
-        if self.peers.get(peer).is_some_and(is_full) {
-            self.full.insert(peer);
-        } else if !self.full.is_empty() {
-            self.full.remove(&peer);
-        }
-    }
-
-    /// Something is in a peer's inbox: it gets its place in the fair queue.
-    pub(crate) fn has_input(&mut self, peer: PeerId) {
-        if let Some(slot) = self.peers.get_mut(peer) {
-            if !slot.fair {
-                slot.fair = true;
-                self.fair.push_back(peer);
-            }
-        }
-    }
-
-    pub(crate) fn notify(&mut self, peer: PeerId, notice: Event) {
-        if let Some(slot) = self.peers.get_mut(peer) {
-            slot.inbox.push_notice(notice);
-            self.has_input(peer);
-        }
-    }
-
-    /// Messages came in, or went to the application: pauses the peer at its receive mark, resumes it at half of it.
-    pub(crate) fn regulate(&mut self, peer: PeerId) {
-        let mark = self.receive_mark();
-        let now = self.now;
-        let Some(slot) = self.peers.get_mut(peer) else {
-            return;
-        };
-        let Some(conn) = &mut slot.conn else {
-            return;
-        };
-        if !slot.paused && slot.connected.is_some() && (slot.held || slot.inbox.is_full(&mark)) {
-            slot.paused = true;
-            // Resumed and full again before the connection was told: for it, the pause goes on.
-            slot.resuming = false;
-            conn.pause(now);
-            self.act(Action::PauseRead { peer });
-        } else if slot.paused && !slot.held && !slot.inbox.is_full(&mark.half()) {
-            slot.paused = false;
-            slot.resuming = true;
-            self.resumed.push(peer);
-            self.act(Action::ResumeRead { peer });
-        }
-    }
-
-    /// The mark of each peer's inbox. When the socket closes there is none: all that comes is discarded, and what is behind it
-    /// is to be seen, such as the end of the connection.
-    pub(crate) fn receive_mark(&self) -> Mark {
-        if self.closing.is_some() { Mark { messages: None, octets: None } } else { self.options.receive_mark }
-    }
-
-    /// A message of a peer comes while none is taken.
-    pub(crate) fn hold_back(&mut self, peer: PeerId) {
-        if let Some(slot) = self.peers.get_mut(peer).filter(|slot| !slot.held) {
-            slot.held = true;
-            self.held.push(peer);
-        }
-        if self.held.len() > 2 * self.peers.len() + STALE {
-            let peers = &self.peers;
-            self.held.retain(|peer| peers.get(*peer).is_some_and(|slot| slot.held));
-        }
-    }
-
-    /// Messages are taken again.
-    pub(crate) fn release(&mut self) {
-        self.holding = false;
-        for peer in core::mem::take(&mut self.held) {
-            if let Some(slot) = self.peers.get_mut(peer) {
-                slot.held = false;
-                self.regulate(peer);
-            }
-        }
-    }
-
     /// It is `now`: the deadlines of those who are read again move by the time that they were not.
     pub(crate) fn tick(&mut self, now: Instant) {
         self.now = self.now.max(now);
@@ -468,53 +278,6 @@ impl Core {
                 self.refresh(peer);
             }
         }
-    }
-
-    /// The next event in the order in which peers have their turn; with `runs`, messages come as runs.
-    pub(crate) fn next_event(&mut self, runs: bool) -> Option<Event> {
-        if let Some(notice) = self.notices.pop_front() {
-            return Some(notice);
-        }
-        while let Some(peer) = self.fair.pop_front() {
-            let Some(slot) = self.peers.get_mut(peer) else {
-                continue;
-            };
-            let event = slot.inbox.pop(peer, runs);
-            if !slot.inbox.is_empty() {
-                self.fair.push_back(peer);
-            } else {
-                slot.fair = false;
-                if slot.ended {
-                    self.forget(peer);
-                }
-            }
-            self.regulate(peer);
-            if event.is_some() {
-                return event;
-            }
-        }
-        let closing = self.closing.as_mut().filter(|closing| closing.done && !closing.told)?;
-        closing.told = true;
-        Some(Event::Closed { unsent: closing.unsent })
-    }
-
-    /// The next event, if there is one that is no message and has none of its peer before it. Looks at each peer that has
-    /// something to be received.
-    #[cfg(feature = "net")]
-    pub(crate) fn next_notice(&mut self) -> Option<Event> {
-        if self.notices.is_empty() {
-            let peers = &self.peers;
-            let starts = |peer: &PeerId| peers.get(*peer).is_some_and(|slot| slot.inbox.starts_with_notice());
-            let place = self.fair.iter().position(starts)?;
-            let peer = self.fair.remove(place)?;
-            self.fair.push_front(peer);
-        }
-        self.next_event(self.options.deliver_runs)
-    }
-
-    pub(crate) fn has_events(&self) -> bool {
-        let to_tell = self.closing.as_ref().is_some_and(|closing| closing.done && !closing.told);
-        !self.notices.is_empty() || !self.fair.is_empty() || to_tell
     }
 
     /// A peer has come to its end, and all that came from it is read.

@@ -10,10 +10,12 @@ mod inbox;
 mod lifecycle;
 mod link;
 mod options;
+mod peer;
 mod peers;
 mod reads;
 mod rotation;
 mod router;
+pub(crate) mod routing;
 mod runs;
 
 use alloc::boxed::Box;
@@ -25,75 +27,21 @@ pub use event::{
     Action, Address, Cause, Closed, Counts, DialError, Disconnected, Event, PeerInfo, Refused, Rejected, SendError,
 };
 pub use options::{Backoff, Duplicates, Options};
+pub use peer::Peer;
 pub use peers::PeerId;
 pub use router::Router;
 
 use self::core::Core;
-use crate::conn::{self, Identity, SendQueue};
+use crate::conn;
 use crate::message::Run;
 use crate::time::Instant;
-use crate::wire::SocketType;
 use link::{Link, LinkState};
-use peers::Slot;
-use reads::{READ_RUN_OCTETS, Reads};
+use reads::READ_RUN_OCTETS;
 use runs::Runs;
 
 /// How a socket type routes messages: [`Router`] or [`Dealer`]. It owns who gets an outgoing message, and what happens when
 /// a peer comes or goes; all else is the [`Socket`]'s. Implemented in this crate only.
 pub trait Pattern: routing::Routing {}
-
-/// Sealed: patterns work on the inside of a socket.
-pub(crate) mod routing {
-    use super::{Cause, Core, Identity, PeerId, Reads, SendQueue, SocketType, Vec, conn};
-
-    pub trait Routing {
-        const SOCKET_TYPE: SocketType;
-
-        /// A peer has finished its handshake: under which identity is it known, if at all?
-        fn admit(&mut self, core: &mut Core, peer: PeerId, info: &conn::PeerInfo) -> Admission;
-
-        /// The peer is connected.
-        fn opened(&mut self, core: &mut Core, peer: PeerId);
-
-        /// A connected peer is gone. `unsent` is what was queued for it, and others may take it over if it is `free`; how
-        /// many messages of it are lost?
-        fn closed(&mut self, core: &mut Core, peer: PeerId, unsent: SendQueue, free: bool) -> u64;
-
-        /// A peer that refused a message has room again.
-        fn room(&mut self, core: &mut Core, peer: PeerId);
-
-        /// The driver is about to act: what was held back until now goes into the queues.
-        fn end_turn(&mut self, core: &mut Core);
-
-        /// This peer cannot be written to any more, and its end is not found yet.
-        fn cut_off(&mut self, core: &mut Core, peer: PeerId);
-
-        /// Memory for a large message, of a broadcast that all have read.
-        fn lend(&mut self, octets: usize) -> Option<Vec<u8>>;
-
-        /// The reads that are broadcast without a copy.
-        fn reads_mut(&mut self) -> Option<&mut Reads>;
-
-        /// Anything held back until the end of the turn?
-        fn is_mid_turn(&self) -> bool;
-
-        /// Messages that wait for any peer to take them.
-        fn waiting(&self) -> u64;
-
-        /// Gives those up; how many there were.
-        fn discard_waiting(&mut self) -> u64;
-    }
-
-    pub enum Admission {
-        As(Identity),
-        /// In the place of another peer, which is to be closed.
-        InPlaceOf(PeerId, Identity),
-        Refused {
-            cause: Cause,
-            reason: &'static str,
-        },
-    }
-}
 
 /// Many peers and one routing pattern: a state machine without I/O.
 ///
@@ -535,7 +483,7 @@ impl<P: Pattern> Socket<P> {
 
     /// What is known of a peer, from [`connect`](Socket::connect) or [`accept`](Socket::accept) until its last event is taken.
     pub fn peer(&self, peer: PeerId) -> Option<Peer<'_>> {
-        self.core.peers.get(peer).map(|slot| Peer { slot })
+        self.core.peers.get(peer).map(Peer::new)
     }
 
     /// The peers whose handshake is complete, in no order.
@@ -604,60 +552,6 @@ impl<P: Pattern> Socket<P> {
     /// The options that it was made with.
     pub fn options(&self) -> &Options {
         &self.core.options
-    }
-}
-
-/// What is known of a peer; made by [`Socket::peer`].
-#[derive(Clone, Copy, Debug)]
-pub struct Peer<'a> {
-    slot: &'a Slot,
-}
-
-impl<'a> Peer<'a> {
-    /// Its identity: at a ROUTER never empty once it was connected, elsewhere always empty.
-    pub fn identity(&self) -> &'a Identity {
-        &self.slot.identity
-    }
-
-    /// Where it is, or was.
-    pub fn address(&self) -> Address {
-        self.slot.address
-    }
-
-    /// Is its handshake complete, and its connection there?
-    pub fn is_connected(&self) -> bool {
-        self.slot.connected.is_some()
-    }
-
-    /// Is it connected, and can be written to as far as is known?
-    #[cfg(feature = "net")]
-    pub(crate) fn takes_messages(&self) -> bool {
-        self.slot.connected.is_some() && self.slot.cut.is_none()
-    }
-
-    /// What went to it and came from it.
-    pub fn counts(&self) -> Counts {
-        self.slot.counts()
-    }
-
-    /// The octets that wait to be sent to it, as its [`Mark`](crate::Mark) counts them.
-    pub fn queued_octets(&self) -> u64 {
-        self.slot.queue().map_or(0, SendQueue::charged)
-    }
-
-    /// The messages that came from it and were not received yet.
-    pub fn unreceived(&self) -> u64 {
-        self.slot.inbox.messages()
-    }
-
-    /// The memory that the message under way takes which came from it in part, in octets.
-    pub fn unfinished_octets(&self) -> u64 {
-        self.slot.unfinished as u64
-    }
-
-    /// The octets that wait to be received from it, as its [`Mark`](crate::Mark) counts them.
-    pub fn unreceived_octets(&self) -> u64 {
-        self.slot.inbox.octets()
     }
 }
 
