@@ -1,8 +1,7 @@
 //! Tables and charts of runs that were measured before.
 
 use std::error::Error;
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum as _};
@@ -25,19 +24,19 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let mut runs = Vec::new();
+    let mut outcomes = Outcomes::new();
+    let mut csv = format!("{}\n", table::csv_header());
     for file in &options.files {
         let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
         for (line, place) in text.lines().zip(1..) {
             if line != table::csv_header() {
-                let run = parse(line).map_err(|error| format!("{} line {place}: {error}", file.display()))?;
-                runs.push(run);
+                let (cell, peer, figures) =
+                    parse(line).map_err(|error| format!("{} line {place}: {error}", file.display()))?;
+                outcomes.entry((cell, peer)).or_default().add(figures);
+                // As it was written: each measurement counts its own runs.
+                csv.extend([line, "\n"]);
             }
         }
-    }
-    let mut outcomes = Outcomes::new();
-    for (cell, peer, figures) in &runs {
-        outcomes.entry((*cell, *peer)).or_default().add(figures.clone());
     }
     let mut cells: Vec<Cell> = outcomes.keys().map(|(cell, _)| *cell).collect();
     cells.dedup();
@@ -49,11 +48,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         table::print(cell, &outcomes);
     }
     let Some(path) = &options.csv else { return Ok(()) };
-    let mut csv = File::create(path)?;
-    writeln!(csv, "{}", table::csv_header())?;
-    for (run, (cell, peer, figures)) in runs.iter().enumerate() {
-        writeln!(csv, "{}", table::csv_line(*cell, *peer, run, figures))?;
-    }
+    fs::write(path, csv)?;
     chart::write(path, &outcomes)
 }
 
