@@ -110,6 +110,13 @@ impl Pair {
                 self.dealer.socket.handle_dial_failed(now, self.server, DialError::Refused);
             }
             14 => self.answer(),
+            _ if call & 16 != 0 => {
+                let Self { router, dealer, .. } = self;
+                match call & 32 {
+                    0 => router.socket.set_receiving(!router.socket.is_receiving()),
+                    _ => dealer.socket.set_receiving(!dealer.socket.is_receiving()),
+                }
+            }
             _ => {
                 self.cut = true;
                 if let Some(peer) = self.router.peer {
@@ -183,6 +190,8 @@ impl Pair {
         if self.dialling {
             self.answer();
         }
+        self.router.socket.set_receiving(true);
+        self.dealer.socket.set_receiving(true);
         self.settle();
         if !self.cut && !self.spoilt && self.is_up() {
             assert_eq!(self.router.received.len(), self.dealer.sent as usize, "to the ROUTER");
