@@ -128,7 +128,8 @@ impl RelayOptions {
     }
 
     /// The high-water mark of each client's queue, in octets. Default 16 MiB. It is looked at between turns, so a
-    /// queue may pass it by one turn: 1 MiB, or one message if that is larger.
+    /// queue may pass it by one turn: 1 MiB, or one message if that is larger. What a client is in the middle of, one message
+    /// or at most 64 KiB, does not count: who reads a large message is not slow.
     #[must_use]
     pub fn mark_octets(mut self, octets: u64) -> RelayOptions {
         self.mark_octets = octets;
@@ -203,6 +204,8 @@ impl Relay {
         // Once those that lag most are gone, others may be the next that broadcasts would not reach.
         let mut again = true;
         while core::mem::take(&mut again) {
+            // Those that lagged most may not be the ones that do now.
+            still_full.clear();
             for peer in socket.full_peers() {
                 let since = self.full_since.get(&peer).copied().unwrap_or(now);
                 if since + patience <= now {

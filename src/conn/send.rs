@@ -225,9 +225,11 @@ impl SendQueue {
         self.entries.is_empty() && !self.has_control()
     }
 
-    /// The mark is reached.
+    /// Is the mark reached, not counting the octets of what is written first? That is one message, or 64 KiB of some: however
+    /// large it is, it says nothing about how well the peer reads.
     pub(crate) fn is_full(&self) -> bool {
-        self.mark.is_reached(self.messages, self.charged)
+        let front = self.entries.front().map_or(0, Entry::charge);
+        self.mark.is_reached(self.messages, self.charged - front)
     }
 
     /// Half of it is free again.
@@ -272,7 +274,7 @@ impl SendQueue {
         self.charged
     }
 
-    /// The oldest block of the broadcast log that [`discard_unsent`](SendQueue::discard_unsent) would let go of.
+    /// The oldest block of the broadcast log that [`discard_broadcasts`](SendQueue::discard_broadcasts) would let go of.
     pub(crate) fn oldest_block(&self) -> Option<u64> {
         self.entries.iter().skip(usize::from(self.front_sent > 0)).find_map(|entry| match entry.body {
             Body::Block(_, block) => Some(block),
@@ -280,14 +282,36 @@ impl SendQueue {
         })
     }
 
+    /// The block of the broadcast log that is being written, and how much memory it takes at least, in octets.
+    pub(crate) fn begun_block(&self) -> Option<(u64, usize)> {
+        match self.entries.front()?.body {
+            Body::Block(ref octets, block) if self.front_sent > 0 => Some((block, octets.len())),
+            _ => None,
+        }
+    }
+
     /// Gives up the entries that are wholly unsent; the number of messages in them.
     pub(crate) fn discard_unsent(&mut self) -> u64 {
-        let keep = usize::from(self.front_sent > 0);
+        self.discard(|_| true)
+    }
+
+    /// Gives up the broadcasts that are wholly unsent; the number of messages in them.
+    pub(crate) fn discard_broadcasts(&mut self) -> u64 {
+        self.discard(|entry| matches!(entry.body, Body::Block(..)))
+    }
+
+    fn discard(&mut self, given_up: impl Fn(&Entry) -> bool) -> u64 {
+        let mut begun = self.front_sent > 0;
         let before = self.messages;
-        for entry in self.entries.drain(keep..) {
-            self.messages -= u64::from(entry.messages);
-            self.charged -= entry.charge();
-        }
+        let SendQueue { entries, messages, charged, .. } = self;
+        entries.retain(|entry| {
+            let keep = core::mem::take(&mut begun) || !given_up(entry);
+            if !keep {
+                *messages -= u64::from(entry.messages);
+                *charged -= entry.charge();
+            }
+            keep
+        });
         self.entries.shrink_to(KEPT_ENTRIES);
         before - self.messages
     }

@@ -17,7 +17,7 @@ use crate::socket::reads::{READ_RUN_OCTETS, Reads};
 use crate::socket::runs::{emptied, fits};
 
 /// An entry of a queue is at most this large, unless it is one message: a PONG must wait for the end of an entry.
-const PART_OCTETS: usize = 64 * 1024;
+pub(crate) const PART_OCTETS: usize = 64 * 1024;
 
 /// A message of this size is not copied into the log but stands in it as it is.
 const SHARE_OCTETS: usize = 16 * 1024;

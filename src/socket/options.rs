@@ -156,8 +156,9 @@ impl Options {
     }
 
     /// How many octets of broadcasts all peers together may hold back, since one peer that lags keeps what the
-    /// others have passed. Default 32 MiB. Beyond it those that lag most lose what is queued for them, as many as
-    /// it takes. One turn may pass it, and so does what is begun to be sent to a peer: one message, or 64 KiB.
+    /// others have passed. Default 32 MiB. Beyond it those that lag most lose the broadcasts that are queued for them, as many
+    /// as it takes, and no message that was sent to them. One turn may pass it, and so does what is begun to be sent to a peer: one
+    /// message, or 64 KiB.
     ///
     /// With [`deliver_runs`](Options::deliver_runs) some of it may be reads of an engine that are passed on without a copy: at
     /// most a quarter of it, and at most 4 MiB. Such a read counts 1 MiB while any part of it is held back.

@@ -9,7 +9,7 @@ use super::{Cause, Duplicates, Event, Options, Pattern, PeerId, SendError, Socke
 use crate::conn::{self, Connection, Identity, SendQueue};
 use crate::message::{Message, Outgoing, Run};
 use crate::socket::core::Core;
-use crate::socket::fanout::Fanout;
+use crate::socket::fanout::{Fanout, PART_OCTETS};
 use crate::socket::reads::Reads;
 use crate::wire::SocketType;
 
@@ -24,6 +24,10 @@ pub struct Router {
     slowest: Vec<PeerId>,
     slowest_at: u64,
 }
+
+/// Who is in the middle of a message that is so large may be so for many turns without lagging. A relay that waits for those that
+/// lag, as long as they hold back too much, does not wait for these; but with any smaller it would hold back much more.
+const LARGE_OCTETS: usize = 1 << 20;
 
 impl Pattern for Router {}
 
@@ -82,8 +86,8 @@ impl Socket<Router> {
     /// Sends a message to all connected peers but one. It is encoded once, and copied once for all of them.
     ///
     /// A peer whose queue is at [`Options::send_mark`] does not get it, which is counted
-    /// ([`Counts::dropped`](super::Counts::dropped)); one whose queue is not gets all broadcasts of this turn. The turn
-    /// ends with the next [`poll_action`](Socket::poll_action), direct send, or newly connected peer.
+    /// ([`Counts::dropped`](super::Counts::dropped)); one whose queue is not gets all broadcasts of this turn. The octets of
+    /// what is written first, one message or at most 64 KiB, do not count for that, however large they are. The turn ends with the next [`poll_action`](Socket::poll_action), direct send, or newly connected peer.
     pub fn broadcast_except(&mut self, except: Option<PeerId>, message: &Message) {
         self.broadcast_run_except(except, &message.clone().into_run());
     }
@@ -97,8 +101,9 @@ impl Socket<Router> {
         self.pattern.fanout.stage(run, except, own);
     }
 
-    /// The peers that broadcasts do not reach for now, or would not: those whose queue is at [`Options::send_mark`], and
-    /// those that lag most while all peers together hold back more than [`Options::broadcast_octets`].
+    /// The peers that broadcasts do not reach for now, or would not: those whose queue is at [`Options::send_mark`], as
+    /// [`broadcast_except`](Socket::broadcast_except) counts it, and those that lag most while all peers together hold back
+    /// more than [`Options::broadcast_octets`] besides messages of 1 MiB and more that they are in the middle of.
     pub fn full_peers(&mut self) -> impl Iterator<Item = PeerId> + use<> {
         self.pattern.end_turn(&mut self.core);
         let mut full = self.core.full.clone();
@@ -109,7 +114,7 @@ impl Socket<Router> {
     /// Discards what is queued for a peer and not begun to be sent, and counts it as dropped.
     pub fn discard_queue(&mut self, peer: PeerId) {
         self.pattern.end_turn(&mut self.core);
-        if discard_queue(&mut self.core, peer) && self.core.closing.is_some() {
+        if discard(&mut self.core, peer, SendQueue::discard_unsent) && self.core.closing.is_some() {
             self.finish(self.core.now, peer);
         }
     }
@@ -131,22 +136,16 @@ impl Router {
         }
     }
 
-    /// Do all peers together hold back more than they may?
-    fn holds_too_much(&mut self, core: &Core) -> bool {
-        core.options.broadcast_octets.is_some_and(|allowed| self.fanout.holds_more_than(allowed))
-    }
-
-    /// If too much is held back: the peers that lag most.
+    /// If all peers together hold back too much, not counting what is large and begun to be sent: those that lag most.
     fn slowest(&mut self, core: &Core) -> &[PeerId] {
-        if !self.holds_too_much(core) {
+        let at = self.slowest_at;
+        self.slowest.retain(|peer| oldest_block(core, *peer) == Some(at));
+        if !self.holds_too_much(core, || 0) {
             self.slowest.clear();
-            return &self.slowest;
         }
         // A relay that waits asks after each write. Nobody goes back in the log, so those that were found are still all, until the
         // last of them has read on or something is broadcast.
-        let at = self.slowest_at;
-        self.slowest.retain(|peer| oldest_block(core, *peer) == Some(at));
-        if self.slowest.is_empty() {
+        if self.slowest.is_empty() && self.holds_too_much(core, || begun_octets(core, LARGE_OCTETS)) {
             for &peer in core.peers.connected() {
                 let Some(block) = oldest_block(core, peer) else {
                     continue;
@@ -163,9 +162,19 @@ impl Router {
         &self.slowest
     }
 
-    /// Makes those that lag most lose what is queued for them, until no more is held back than is allowed.
+    /// Do all peers together hold back more than they may, and so much `besides`? That is asked only if it matters.
+    fn holds_too_much(&mut self, core: &Core, besides: impl FnOnce() -> u64) -> bool {
+        let Some(allowed) = core.options.broadcast_octets else {
+            return false;
+        };
+        self.fanout.holds_more_than(allowed) && self.fanout.holds_more_than(allowed.saturating_add(besides()))
+    }
+
+    /// Makes those that lag most lose the broadcasts that are queued for them, until no more is held back than is allowed.
     fn relieve(&mut self, core: &mut Core) {
-        if !self.holds_too_much(core) {
+        // Who is in the middle of something cannot let go of it, and the others must not suffer for that.
+        let begun = |core: &Core| begun_octets(core, 0);
+        if !self.holds_too_much(core, || begun(core)) {
             return;
         }
         let lagging = core.peers.connected().iter().filter_map(|&peer| {
@@ -175,12 +184,22 @@ impl Router {
         let mut lagging: Vec<_> = lagging.collect();
         lagging.sort_unstable();
         for (.., laggard) in lagging {
-            discard_queue(core, laggard);
-            if !self.holds_too_much(core) {
+            discard(core, laggard, SendQueue::discard_broadcasts);
+            if !self.holds_too_much(core, || begun(core)) {
                 return;
             }
         }
     }
+}
+
+/// The memory of what is begun to be sent to peers, each block of at least `least` octets once.
+fn begun_octets(core: &Core, least: usize) -> u64 {
+    let queues = core.peers.connected().iter().filter_map(|peer| core.peers.get(*peer)?.queue());
+    let mut begun: Vec<_> = queues.filter_map(SendQueue::begun_block).filter(|(_, octets)| *octets >= least).collect();
+    // The longest piece of each block comes first of it.
+    begun.sort_unstable_by_key(|&(block, octets)| (block, Reverse(octets)));
+    begun.dedup_by_key(|(block, _)| *block);
+    begun.into_iter().map(|(_, octets)| octets.max(PART_OCTETS) as u64).sum()
 }
 
 /// The oldest block of the log that a peer holds on to. What it has begun to be sent does not count, since that cannot be given
@@ -189,12 +208,12 @@ fn oldest_block(core: &Core, peer: PeerId) -> Option<u64> {
     core.peers.get(peer)?.queue()?.oldest_block()
 }
 
-/// Says whether nothing at all is left to be written.
-fn discard_queue(core: &mut Core, peer: PeerId) -> bool {
+/// Gives up what is queued for a peer, or a part of it; says whether nothing at all is left to be written.
+fn discard(core: &mut Core, peer: PeerId, part: impl FnOnce(&mut SendQueue) -> u64) -> bool {
     let Some(slot) = core.peers.get_mut(peer) else {
         return false;
     };
-    let discarded = slot.conn.as_mut().map(Connection::queue_mut).map_or(0, SendQueue::discard_unsent);
+    let discarded = slot.conn.as_mut().map(Connection::queue_mut).map_or(0, part);
     match &mut slot.cut {
         Some(given_up) => *given_up += discarded,
         None => slot.counts.dropped += discarded,
@@ -276,7 +295,7 @@ impl Routing for Router {
     /// Its part of this turn is dropped too, when that ends.
     fn cut_off(&mut self, core: &mut Core, peer: PeerId) {
         core.peers.cut(peer);
-        discard_queue(core, peer);
+        discard(core, peer, SendQueue::discard_unsent);
     }
 
     fn lend(&mut self, octets: usize) -> Option<Vec<u8>> {

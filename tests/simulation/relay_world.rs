@@ -141,6 +141,8 @@ pub(crate) struct RelayWorld {
     pub(crate) policy: Policy,
     mark: u64,
     queues: BTreeMap<PeerId, u64>,
+    /// The most octets that a turn has brought so far.
+    largest_turn: u64,
     pub(crate) relay: Node<Router, RelayApp>,
     pub(crate) clients: Vec<Client>,
     turns: u64,
@@ -163,7 +165,16 @@ impl RelayWorld {
         };
         let driver = Driver::new(&mut net, 0, socket);
         net.listen(TARGET, 0);
-        Self { net, policy, mark, queues: BTreeMap::new(), relay: Node { driver, app }, clients: Vec::new(), turns: 0 }
+        Self {
+            net,
+            policy,
+            mark,
+            queues: BTreeMap::new(),
+            largest_turn: 0,
+            relay: Node { driver, app },
+            clients: Vec::new(),
+            turns: 0,
+        }
     }
 
     /// Everything about it follows from the seed.
@@ -272,8 +283,10 @@ impl RelayWorld {
         if !driver.ended_turn {
             return;
         }
-        // Each piece counts a little more than it has.
-        let most = self.mark + std::mem::take(&mut driver.backlog) + 1024;
+        // Each piece counts a little more than it has. What is written first is of one turn, and does not count.
+        let turn = std::mem::take(&mut driver.backlog) + 1024;
+        self.largest_turn = self.largest_turn.max(turn);
+        let most = self.mark + turn + self.largest_turn;
         let before = std::mem::take(&mut self.queues);
         for peer in driver.socket.peers() {
             let queued = driver.socket.peer(peer).map_or(0, |peer| peer.queued_octets());

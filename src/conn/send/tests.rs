@@ -147,7 +147,6 @@ fn a_packed_entry_does_not_grow_without_end() {
 fn the_mark_counts_messages_and_octets_and_an_empty_queue_takes_any_one() {
     let mut queue = SendQueue::new(Mark { messages: Some(2), octets: Some(1_000) });
     push(&mut queue, &[0; 5_000]);
-    assert!(queue.is_full());
     assert!(!queue.push(&mut "more".into(), &mut Packs::default()));
     written(&mut queue, usize::MAX);
     push(&mut queue, &[0; 300]);
@@ -156,6 +155,35 @@ fn the_mark_counts_messages_and_octets_and_an_empty_queue_takes_any_one() {
     push(&mut queue, &[0; 300]);
     assert!(queue.is_full() && !queue.has_room());
     assert!(!queue.push(&mut "".into(), &mut Packs::default()), "the messages would be too many");
+}
+
+#[test]
+fn what_is_written_first_does_not_make_a_queue_full_however_large_it_is() {
+    let mut queue = SendQueue::new(Mark { messages: None, octets: Some(10_000) });
+    let block = |queue: &mut SendQueue, octets: usize| queue.push_block(wire(&vec![1; octets]).into(), 1, 1);
+    block(&mut queue, 50_000);
+    block(&mut queue, 8_000);
+    assert!(!queue.is_full());
+    queue.sent(40_000, &mut Packs::default());
+    assert!(!queue.is_full());
+    block(&mut queue, 2_000);
+    assert!(queue.is_full());
+    queue.sent(11_000, &mut Packs::default());
+    assert!(!queue.is_full());
+}
+
+#[test]
+fn broadcasts_are_given_up_without_what_is_begun_and_without_messages_for_this_peer_alone() {
+    let mut queue = queue();
+    let block = |queue: &mut SendQueue, body: &[u8]| queue.push_block(wire(body).into(), 1, 1);
+    block(&mut queue, b"begun");
+    push(&mut queue, b"for it alone");
+    block(&mut queue, b"for all");
+    queue.sent(1, &mut Packs::default());
+    assert_eq!(queue.begun_block(), Some((1, wire(b"begun").len())));
+    assert_eq!((queue.discard_broadcasts(), queue.messages()), (1, 2));
+    assert_eq!(written(&mut queue, 100), [&wire(b"begun")[1..], &wire(b"for it alone")].concat());
+    assert_eq!((queue.begun_block(), queue.charged()), (None, 0));
 }
 
 #[test]

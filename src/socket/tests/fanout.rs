@@ -1,5 +1,6 @@
 //! Broadcast by turn, and what peers that lag hold back.
 
+use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -16,7 +17,7 @@ fn one_block() -> Message {
 
 /// `count` clients whose transports take nothing more, each stuck in the middle of a message.
 fn stuck_in_mid_message(rig: &mut Rig<Router>, count: usize) -> Vec<PeerId> {
-    let peers: Vec<PeerId> = (0..count).map(|n| rig.client(&alloc::format!("stuck {n}"))).collect();
+    let peers: Vec<PeerId> = (0..count).map(|n| rig.client(&format!("stuck {n}"))).collect();
     peers.iter().for_each(|peer| rig.limit(*peer, 10));
     rig.socket.broadcast_except(None, &one_block());
     rig.turn();
@@ -50,6 +51,48 @@ fn a_client_that_reads_loses_nothing_to_laggards() {
     }
     assert_eq!(rig.socket.peer(good).unwrap().counts().sent, 100);
     assert_eq!(rig.socket.peer(good).unwrap().counts().dropped, 0);
+}
+
+#[test]
+fn a_client_that_lags_for_a_moment_loses_nothing_to_one_that_stands_still_in_what_is_more_than_all_may_hold_back() {
+    for (stuck, octets) in [(1, 3 << 20), (40, 60 << 10)] {
+        let mut rig = Rig::router(Options::new().send_mark(UNLIMITED).broadcast_octets(Some(1 << 20)));
+        for n in 0..stuck {
+            let peer = rig.client(&format!("stuck {n}"));
+            rig.limit(peer, 10);
+            rig.socket.broadcast_except(None, &Message::from(vec![7; octets]));
+            rig.turn();
+        }
+        let good = rig.client("good");
+        for turn in 0..20 {
+            // What comes in one turn is written in the next.
+            rig.limit(good, 0);
+            rig.socket.broadcast_except(None, &format!("turn {turn}").as_str().into());
+            rig.turn();
+            rig.socket.broadcast_except(None, &"more".into());
+            rig.turn();
+            rig.limit(good, 1_000);
+        }
+        let counts = rig.socket.peer(good).unwrap().counts();
+        assert_eq!((counts.sent, counts.dropped), (40, 0), "beside {stuck}");
+    }
+}
+
+#[test]
+fn who_lags_too_much_loses_broadcasts_and_no_message_that_was_sent_to_it() {
+    let mut rig = Rig::router(Options::new().send_mark(UNLIMITED).broadcast_octets(Some(100_000)));
+    let peer = rig.client("slow");
+    rig.limit(peer, 0);
+    for _ in 0..2 {
+        rig.socket.broadcast_except(None, &one_block());
+        rig.send(peer, "for it alone").unwrap();
+    }
+    rig.turn();
+    rig.socket.broadcast_except(None, &"the last".into());
+    rig.turn();
+    rig.limit(peer, usize::MAX);
+    assert_eq!(rig.written(peer), [wire("for it alone"), wire("for it alone"), wire("the last")].concat());
+    assert_eq!(rig.socket.peer(peer).unwrap().counts().dropped, 2);
 }
 
 #[test]
