@@ -123,7 +123,8 @@ impl Heartbeat {
     /// The largest TTL that may be announced, in tenths of a second: old peers overflow above it.
     const MAX_TTL: u16 = 655;
 
-    /// A PING every `interval`, of which at most one is unanswered at a time. The timeout is the interval too, until
+    /// A PING every `interval`, of which at most one is unanswered at a time, or with a [`ttl`](Heartbeat::ttl) at most one since
+    /// the peer was heard last. The timeout is the interval too, until
     /// set otherwise. An interval of less than a millisecond counts as one.
     pub fn every(interval: Duration) -> Heartbeat {
         let interval = interval.max(Duration::from_millis(1));
@@ -131,7 +132,7 @@ impl Heartbeat {
     }
 
     /// How long after a PING a peer may send no octet at all before it is closed. Time in which we ourselves do not
-    /// read it does not count.
+    /// read it does not count, nor that in which the PING waits for the end of a message that the peer goes on to receive.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Heartbeat {
         self.timeout = timeout.max(Duration::from_millis(1));

@@ -14,17 +14,31 @@ use crate::wire::Version;
 #[derive(Debug)]
 pub(crate) struct Liveness {
     last_heard: Instant,
-    /// Our PING is unanswered, and whether anything was heard since it went out.
-    pinged: Option<Heard>,
+    /// Our PING is unanswered.
+    pinged: Option<Pinged>,
     /// Since when we do not read. The receive deadlines stand still meanwhile.
     paused: Option<Instant>,
     peer_ttl: Duration,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Heard {
-    Nothing,
-    Something,
+#[derive(Debug)]
+struct Pinged {
+    /// Something was heard since.
+    heard: bool,
+    /// It is behind a message that was begun, and how much had been written when that was looked at last. A peer that
+    /// receives this message cannot have answered.
+    behind: Option<u64>,
+}
+
+/// What our side of the connection has written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    /// Octets, ever.
+    pub(crate) written: u64,
+    /// A message is written in part.
+    pub(crate) is_begun: bool,
+    /// Some command is not written whole.
+    pub(crate) has_control: bool,
 }
 
 impl Liveness {
@@ -35,8 +49,8 @@ impl Liveness {
     /// Some octet came: a sign of life whatever it is.
     pub(crate) fn heard(&mut self, now: Instant) {
         self.last_heard = now;
-        if let Some(heard) = &mut self.pinged {
-            *heard = Heard::Something;
+        if let Some(pinged) = &mut self.pinged {
+            pinged.heard = true;
         }
     }
 
@@ -70,13 +84,14 @@ impl Liveness {
     }
 
     /// The PING timer is due: does a PING go out now?
-    pub(crate) fn ping(&mut self, now: Instant, heartbeat: &Heartbeat, timers: &mut Timers) -> bool {
+    pub(crate) fn ping(&mut self, now: Instant, heartbeat: &Heartbeat, output: Output, timers: &mut Timers) -> bool {
         timers.set(Timer::Ping, now + heartbeat.interval);
-        if self.pinged.is_some() {
-            // At most one is unanswered at a time.
+        // At most one is unanswered at a time. But a peer to which we announce a TTL, and whose PONG is behind a long message of its own,
+        // is to hear from us all the same.
+        if self.pinged.as_ref().is_some_and(|pinged| !pinged.heard || heartbeat.ttl == 0) {
             return false;
         }
-        self.pinged = Some(Heard::Nothing);
+        self.pinged = Some(Pinged { heard: false, behind: output.is_begun.then_some(output.written) });
         // In a pause the time for the answer has not begun to run; the end of the pause moves all of it.
         timers.set(Timer::Silence, self.paused.unwrap_or(now) + heartbeat.timeout);
         true
@@ -89,13 +104,30 @@ impl Liveness {
     }
 
     /// The silence timer is due.
-    pub(crate) fn check_silence(&mut self, timers: &mut Timers) -> Result<(), Error> {
+    pub(crate) fn check_silence(
+        &mut self,
+        now: Instant,
+        heartbeat: &Heartbeat,
+        output: Output,
+        timers: &mut Timers,
+    ) -> Result<(), Error> {
         timers.stop(Timer::Silence);
+        let Some(mut pinged) = self.pinged.take() else {
+            return Ok(());
+        };
         // Anything counts, if only other traffic: a long message in flight is a sign of life.
-        match self.pinged.take() {
-            Some(Heard::Nothing) => Err(Timeout::Heartbeat.into()),
-            Some(Heard::Something) | None => Ok(()),
+        if pinged.heard {
+            return Ok(());
         }
+        // So is one that goes on to be read. The time for the answer begins when the PING is out.
+        match pinged.behind {
+            Some(_) if !output.has_control => pinged.behind = None,
+            Some(before) if before < output.written => pinged.behind = Some(output.written),
+            _ => return Err(Timeout::Heartbeat.into()),
+        }
+        self.pinged = Some(pinged);
+        timers.set(Timer::Silence, now + heartbeat.timeout);
+        Ok(())
     }
 
     /// The timer of the peer's TTL is due.
@@ -110,7 +142,7 @@ impl Liveness {
 
     /// Has nothing come for as long as the peer may be silent?
     pub(crate) fn is_over(&self, now: Instant, timers: &Timers) -> bool {
-        let unanswered = timers.is_due(Timer::Silence, now) && self.pinged == Some(Heard::Nothing);
+        let unanswered = timers.is_due(Timer::Silence, now) && self.pinged.as_ref().is_some_and(|pinged| !pinged.heard);
         let silent = timers.is_due(Timer::Ttl, now) && self.last_heard + self.peer_ttl <= now;
         self.paused.is_none() && (unanswered || silent)
     }

@@ -318,7 +318,9 @@ impl Connection {
             }
             let outcome = match timer {
                 Timer::Handshake => Err(Timeout::Handshake.into()),
-                Timer::Silence => self.liveness.check_silence(&mut self.timers),
+                Timer::Silence => self.config.heartbeat.as_ref().map_or(Ok(()), |heartbeat| {
+                    self.liveness.check_silence(now, heartbeat, self.send.output(), &mut self.timers)
+                }),
                 Timer::Ttl => self.liveness.check_ttl(now, &mut self.timers),
                 Timer::Ping => {
                     self.ping(now);
@@ -337,7 +339,7 @@ impl Connection {
         };
         self.forget_sent_control();
         // One that still waits is as good as another: a peer that sends and never reads must not make us pile them up.
-        if self.liveness.ping(now, heartbeat, &mut self.timers) && !self.ping {
+        if self.liveness.ping(now, heartbeat, self.send.output(), &mut self.timers) && !self.ping {
             self.ping = true;
             encode::ping(self.send.control(), heartbeat.ttl, &[]);
         }

@@ -15,6 +15,7 @@ pub(crate) use entry::{ENTRY_OCTETS, Entry, Packs};
 use entry::Body;
 
 use crate::conn::Mark;
+use crate::conn::heartbeat::Output;
 use crate::message::{Outgoing, first_message};
 
 /// Room for so many entries is kept when the queue runs empty: enough for a steady flow without an allocation, and
@@ -33,6 +34,8 @@ pub struct SendQueue {
     charged: u64,
     /// The messages that were written whole, ever.
     messages_sent: u64,
+    /// The octets that were written, ever.
+    octets_sent: u64,
 }
 
 impl SendQueue {
@@ -46,6 +49,7 @@ impl SendQueue {
             messages: 0,
             charged: 0,
             messages_sent: 0,
+            octets_sent: 0,
         }
     }
 
@@ -207,6 +211,7 @@ impl SendQueue {
                 self.take_front().into_iter().for_each(|entry| packs.keep(entry));
             }
         }
+        self.octets_sent += (octets - left) as u64;
     }
 
     /// Takes the first entry off. Nothing, or all of it, may be written.
@@ -267,6 +272,11 @@ impl SendQueue {
 
     pub(crate) fn messages_sent(&self) -> u64 {
         self.messages_sent
+    }
+
+    pub(crate) fn output(&self) -> Output {
+        let (is_begun, has_control) = (self.front_sent > 0, self.has_control());
+        Output { written: self.octets_sent, is_begun, has_control }
     }
 
     /// What it holds, as the mark counts.

@@ -245,6 +245,48 @@ fn at_most_one_ping_is_unanswered() {
     assert_eq!(written(&mut conn), ping(16, b""));
 }
 
+#[test]
+fn a_peer_that_is_told_a_ttl_hears_from_us_while_its_pong_is_behind_a_long_message() {
+    let mut conn = with_heartbeat(Heartbeat::every(SECOND).timeout(30 * SECOND).ttl(3 * SECOND));
+    let long = message(&[1; 100]);
+    for (second, octet) in (1..9).zip(&long) {
+        conn.handle_timeout(at(second)).unwrap();
+        assert_eq!(written(&mut conn), ping(30, b""), "after {second} s");
+        feed(&mut conn, at(second), &[*octet]).unwrap();
+    }
+}
+
+#[test]
+fn the_time_for_the_answer_begins_when_the_ping_is_written() {
+    let some_slices = |conn: &mut Connection, octets: usize| {
+        let mut slices = [&[][..]; 4];
+        assert!(conn.gather(&mut slices) > 0);
+        conn.sent(octets);
+    };
+    let begun = || {
+        let mut conn = with_heartbeat(Heartbeat::every(5 * SECOND).timeout(2 * SECOND));
+        conn.send(vec![1; 10_000]).unwrap();
+        some_slices(&mut conn, 1_000);
+        conn.handle_timeout(at(5)).unwrap();
+        conn
+    };
+    // The peer reads on: for as long as it takes, and then it has all the time.
+    let mut conn = begun();
+    for second in [7, 9, 11] {
+        some_slices(&mut conn, 1_000);
+        conn.handle_timeout(at(second)).unwrap();
+        assert_eq!(conn.poll_timeout(), Some(at(second + 2)).min(conn.timers.at(Timer::Ping)));
+    }
+    assert!(written(&mut conn).ends_with(&ping(0, b"")));
+    conn.handle_timeout(at(13)).unwrap();
+    // What is written behind the PING says nothing any more.
+    conn.send("more").unwrap();
+    assert!(!written(&mut conn).is_empty());
+    assert_eq!(conn.handle_timeout(at(15)), Err(Timeout::Heartbeat.into()));
+    // It does not.
+    assert_eq!(begun().handle_timeout(at(7)), Err(Timeout::Heartbeat.into()));
+}
+
 /// The timeout is the interval too, unless it is set: one PING runs out when the next is due.
 #[test]
 fn a_ping_goes_out_at_each_interval_to_a_peer_that_speaks_and_never_answers() {
