@@ -92,7 +92,7 @@ pub enum Mismatch {
         /// The peer's.
         theirs: SocketType,
     },
-    /// A socket type that does not exist.
+    /// A socket type that does not exist; its first 64 octets.
     #[error("unknown socket type \"{}\"", Escaped(.0))]
     UnknownSocketType(Box<[u8]>),
 }

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use crate::conn::{Config, Error, Identity, IdentityError, Mismatch, PeerInfo, Violation};
 use crate::security::{self, Step};
-use crate::wire::{GREETING_OCTETS, Greeting, Properties, SocketType, Version};
+use crate::wire::{GREETING_OCTETS, Greeting, Properties, SHOWN_OCTETS, SocketType, Version};
 
 /// The peer's greeting, as far as it came.
 #[derive(Debug)]
@@ -82,7 +82,9 @@ fn socket_type(properties: &Properties, ours: SocketType) -> Result<Option<Socke
     let Some(name) = properties.get("Socket-Type") else {
         return Ok(None);
     };
-    let theirs = SocketType::parse(name).ok_or_else(|| Mismatch::UnknownSocketType(name.into()))?;
+    // An event that nobody takes is not to hold a READY's worth of it.
+    let shown = || name.get(..SHOWN_OCTETS).unwrap_or(name);
+    let theirs = SocketType::parse(name).ok_or_else(|| Mismatch::UnknownSocketType(shown().into()))?;
     if theirs.talks_to(ours) { Ok(Some(theirs)) } else { Err(Mismatch::SocketType { ours, theirs }) }
 }
 

@@ -173,6 +173,16 @@ fn a_peer_of_another_type_is_told_so_before_the_close() {
 }
 
 #[test]
+fn of_an_unknown_socket_type_no_more_is_kept_than_is_shown() {
+    let mut conn = router(|_| {});
+    let mut octets = greeting(Version::V3_1);
+    let body = [&b"\x05READY\x0bSocket-Type\0\0\x03\xe8"[..], &[b'x'; 1_000]].concat();
+    encode::frame(&mut octets, FrameKind::Command, &body);
+    let error = feed(&mut conn, at(0), &octets).unwrap_err();
+    assert_eq!(error, Mismatch::UnknownSocketType([b'x'; 64].into()).into());
+}
+
+#[test]
 fn identities_that_no_peer_may_have_are_refused_by_a_router_alone() {
     for identity in [vec![0, 1], vec![b'x'; 256]] {
         let octets = hello(&identity);

@@ -1,7 +1,7 @@
 use core::fmt::{self, Write};
 
 /// How many octets are shown before the rest is only counted: a line of a log, not a page.
-const SHOWN_OCTETS: usize = 64;
+pub(crate) const SHOWN_OCTETS: usize = 64;
 
 /// Octets that somebody else chose, made safe to print.
 ///

@@ -44,6 +44,7 @@ mod socket_type;
 pub use command::{Command, CommandError, MAX_CONTEXT_OCTETS};
 pub use error::Malformed;
 pub use escaped::Escaped;
+pub(crate) use escaped::SHOWN_OCTETS;
 pub(crate) use frame::{COMMAND, MORE};
 pub use frame::{EncodedHeader, FrameError, FrameHeader, FrameKind, MAX_HEADER_OCTETS};
 pub use greeting::{GREETING_OCTETS, Greeting, GreetingError, MechanismName, Version};
