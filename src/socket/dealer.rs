@@ -124,7 +124,20 @@ impl Dealer {
                 self.waiting.put_back(Entry::of_all(left, &mut core.packs).into_iter());
             }
         }
-        if self.waiting.has_room() && core::mem::take(&mut self.refused) {
+        self.tell_of_room(core);
+    }
+
+    /// This peer takes messages, unless it turns out that it cannot be written to.
+    fn join(&mut self, core: &mut Core, peer: PeerId) {
+        if core.peers.get(peer).is_some_and(|slot| !slot.unwritable) {
+            self.rotation.join(peer);
+            self.drain(core);
+        }
+    }
+
+    /// If somebody waits for room in the socket's own queue and there is some.
+    fn tell_of_room(&mut self, core: &mut Core) {
+        if core.living > 0 && self.waiting.has_room() && core::mem::take(&mut self.refused) {
             core.notices.push_back(Event::Writable { peer: None });
         }
     }
@@ -137,9 +150,12 @@ impl Routing for Dealer {
         Admission::As(Identity::default())
     }
 
+    fn expected(&mut self, core: &mut Core) {
+        self.tell_of_room(core);
+    }
+
     fn opened(&mut self, core: &mut Core, peer: PeerId) {
-        self.rotation.join(peer);
-        self.drain(core);
+        self.join(core, peer);
     }
 
     /// A peer that we dial leaves behind what was not begun, for whoever takes it first (D4), even if it is dialled no
@@ -158,8 +174,7 @@ impl Routing for Dealer {
     }
 
     fn room(&mut self, core: &mut Core, peer: PeerId) {
-        self.rotation.join(peer);
-        self.drain(core);
+        self.join(core, peer);
     }
 
     fn end_turn(&mut self, _: &mut Core) {}

@@ -55,7 +55,7 @@ impl<P: Pattern> Socket<P> {
         let counts = slot.counts.with(Some(&queue), given_up);
         slot.counts = counts;
         (slot.transmitting, slot.paused, slot.resuming, slot.blocked) = (false, false, false, false);
-        slot.held = false;
+        (slot.held, slot.unwritable) = (false, false);
         let (identity, address) = (slot.identity.clone(), slot.address);
         let free = slot.link.is_some() && !discarded;
         let notice = if slot.connected.is_some() {
@@ -144,7 +144,8 @@ impl<P: Pattern> Socket<P> {
         let Some(slot) = self.core.peers.get(peer).filter(|slot| !slot.ended) else {
             return;
         };
-        let busy = |conn: &crate::conn::Connection| conn.is_ready() && !conn.queue().is_empty();
+        // Commands alone hold up nobody: whoever does not read our PONGs could keep us for ever. They are our last words.
+        let busy = |conn: &crate::conn::Connection| conn.is_ready() && conn.queue().messages() > 0;
         if slot.cut.is_some() || !slot.conn.as_ref().is_some_and(busy) {
             self.end(now, peer, Cause::Closing);
         }

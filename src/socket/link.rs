@@ -27,7 +27,7 @@ pub(crate) struct Link {
     failures: u32,
     /// The handshake of the present connection is complete.
     well: bool,
-    /// The last connection ended with an ERROR.
+    /// A connection ended with an ERROR, and none has stood the trial since.
     refused: bool,
 }
 
@@ -57,6 +57,7 @@ impl Link {
         let over = matches!(self.state, LinkState::OnTrial(until) if until <= now);
         if over {
             self.state = LinkState::Up;
+            self.refused = false;
         }
         over
     }
@@ -74,7 +75,7 @@ impl Link {
         if core::mem::take(&mut self.well) && !refused {
             self.failures = 0;
         }
-        self.refused = refused;
+        self.refused |= refused;
         let factor = 1u32.checked_shl(self.failures).unwrap_or(u32::MAX);
         let bound = backoff.first.saturating_mul(factor).min(backoff.cap).max(SHORTEST);
         self.failures = self.failures.saturating_add(1).min(31);

@@ -123,6 +123,7 @@ impl<P: Pattern> Socket<P> {
         let address = address.into();
         let host = self.core.admit_host(address)?;
         let peer = self.core.insert(address, None, host);
+        self.pattern.expected(&mut self.core);
         self.core.open(now, peer, address);
         if let Some(oldest) = self.core.handshake_to_evict() {
             self.end(now, oldest, Cause::Evicted);
@@ -144,6 +145,7 @@ impl<P: Pattern> Socket<P> {
             return gone;
         }
         let peer = self.core.insert(Address::Unnamed, Some(Box::new(link)), None);
+        self.pattern.expected(&mut self.core);
         self.core.act(Action::Dial { peer, target });
         peer
     }
@@ -394,7 +396,8 @@ impl<P: Pattern> Socket<P> {
             self.pattern.room(&mut self.core, peer);
         }
         // Only now: what a pattern has just put into the room is gathered by a driver that is writing anyway.
-        if self.core.is_drained(peer) && self.core.closing.is_some() {
+        self.core.note_drained(peer);
+        if self.core.closing.is_some() {
             self.finish(now, peer);
         }
     }
@@ -444,6 +447,9 @@ impl<P: Pattern> Socket<P> {
     /// later: nobody is to wait for room in its queue meanwhile.
     #[cfg(feature = "net")]
     pub(crate) fn handle_write_failed(&mut self, peer: PeerId) {
+        if let Some(slot) = self.core.peers.get_mut(peer) {
+            slot.unwritable = true;
+        }
         self.pattern.cut_off(&mut self.core, peer);
         if self.core.closing.is_some() {
             self.finish(self.core.now, peer);

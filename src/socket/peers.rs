@@ -80,6 +80,8 @@ pub(crate) struct Slot {
     pub(crate) resuming: bool,
     /// A message was refused for want of room, and somebody waits for it.
     pub(crate) blocked: bool,
+    /// Writing to it has failed, and the end of its connection is not found yet.
+    pub(crate) unwritable: bool,
     /// It cannot be written to any more, and the end of its connection is behind what it has sent. Nothing is queued for it, and so
     /// many messages that were are given up.
     pub(crate) cut: Option<u64>,
@@ -137,6 +139,7 @@ impl Peers {
             held: false,
             resuming: false,
             blocked: false,
+            unwritable: false,
             cut: None,
             ended: false,
         });

@@ -221,7 +221,7 @@ fn discard(core: &mut Core, peer: PeerId, part: impl FnOnce(&mut SendQueue) -> u
     if core.freed(peer) {
         core.notices.push_back(Event::Writable { peer: Some(peer) });
     }
-    let drained = core.is_drained(peer);
+    let drained = core.note_drained(peer);
     if drained {
         core.withdraw_transmit(peer);
     }
@@ -254,6 +254,8 @@ impl Routing for Router {
             }
         }
     }
+
+    fn expected(&mut self, _: &mut Core) {}
 
     fn opened(&mut self, _: &mut Core, _: PeerId) {}
 

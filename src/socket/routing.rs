@@ -14,6 +14,9 @@ pub trait Routing {
     /// A peer has finished its handshake: under which identity is it known, if at all?
     fn admit(&mut self, core: &mut Core, peer: PeerId, info: &conn::PeerInfo) -> Admission;
 
+    /// There is one more peer, which may be connected some day.
+    fn expected(&mut self, core: &mut Core);
+
     /// The peer is connected.
     fn opened(&mut self, core: &mut Core, peer: PeerId);
 

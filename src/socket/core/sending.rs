@@ -104,8 +104,8 @@ impl Core {
         room && core::mem::take(&mut slot.blocked)
     }
 
-    /// Is nothing at all left to be written to a peer? The driver is then to be told of what comes next.
-    pub(crate) fn is_drained(&mut self, peer: PeerId) -> bool {
+    /// If nothing at all is left to be written to a peer, the driver is to be told of what comes next. Says whether that is so.
+    pub(crate) fn note_drained(&mut self, peer: PeerId) -> bool {
         let Some(slot) = self.peers.get_mut(peer) else {
             return false;
         };

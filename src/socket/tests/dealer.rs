@@ -63,6 +63,7 @@ fn without_any_peer_or_at_the_mark_the_message_comes_back_and_one_writable_follo
     let mut rig = Rig::dealer(Options::new().send_mark(TWO));
     assert_eq!(rig.send("0"), Err(SendError::Full("0".into())));
     let peer = rig.socket.connect(rig.now, "server");
+    assert_eq!(rig.events(), ["writable"], "there is a peer to wait for");
     rig.send("1").unwrap();
     rig.send("2").unwrap();
     assert_eq!(rig.send("3"), Err(SendError::Full("3".into())));
@@ -264,6 +265,61 @@ fn a_dialled_peer_is_let_in_again_while_what_it_sent_before_is_not_received() {
     assert!(rig.socket.peer(peer).unwrap().is_connected());
     assert_eq!(rig.told(), ["pause 0"]);
     assert_eq!(rig.socket.handle_input(rig.now, peer, &wire("3")), 0, "its messages wait for room");
+}
+
+/// The connection that is refused is one of many kinds that fail.
+#[test]
+fn a_connection_that_fails_between_does_not_end_the_caution_after_an_error() {
+    let mut rig = Rig::dealer(Options::new());
+    let peer = rig.server();
+    rig.feed(peer, &error("Identity is taken"));
+    rig.send("kept").unwrap();
+    rig.pass(Duration::from_secs(30));
+    rig.socket.handle_dial_failed(rig.now, peer, DialError::Refused);
+    for _ in 0..2 {
+        rig.pass(Duration::from_secs(30));
+        rig.dialed(peer);
+        assert_eq!((rig.written(peer), rig.socket.waiting()), (Vec::new(), 1));
+        rig.socket.handle_closed(rig.now, peer, Closed::Reset);
+    }
+    rig.pass(Duration::from_secs(30));
+    rig.dialed(peer);
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(rig.written(peer), wire("kept"));
+    // It stood the trial.
+    rig.socket.handle_closed(rig.now, peer, Closed::Reset);
+    rig.pass(Duration::from_secs(30));
+    rig.dialed(peer);
+    rig.send("at once").unwrap();
+    assert_eq!(rig.written(peer), wire("at once"));
+}
+
+#[test]
+fn who_was_refused_for_want_of_a_peer_hears_when_one_is_dialled_or_comes() {
+    for comes in [false, true] {
+        let mut rig = Rig::dealer(Options::new());
+        rig.send("nobody").unwrap_err();
+        match comes {
+            true => rig.accept(),
+            false => rig.socket.connect(rig.now, "server"),
+        };
+        assert_eq!(rig.events(), ["writable"]);
+        rig.send("somebody").unwrap();
+    }
+}
+
+#[test]
+#[cfg(feature = "net")]
+fn a_peer_that_cannot_be_written_to_gets_nothing_that_waits_when_its_handshake_is_read() {
+    let mut rig = Rig::dealer(Options::new());
+    let dead = rig.accept();
+    rig.send("for another").unwrap();
+    rig.socket.handle_write_failed(dead);
+    rig.feed(dead, &hello(SocketType::Router, b""));
+    rig.socket.handle_closed(rig.now, dead, Closed::Reset);
+    let other = rig.accept();
+    rig.feed(other, &hello(SocketType::Router, b""));
+    assert!(rig.written(other).ends_with(&wire("for another")));
 }
 
 #[test]

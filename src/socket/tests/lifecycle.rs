@@ -7,7 +7,7 @@ use core::time::Duration;
 use super::harness::{Rig, hello, wire};
 use crate::conn::Mark;
 use crate::socket::{Address, Backoff, Cause, Closed, DialError, Options, Refused, SendError};
-use crate::wire::SocketType;
+use crate::wire::{SocketType, encode};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -284,4 +284,23 @@ fn a_backoff_of_zero_does_not_spin_while_nobody_takes_events() {
     assert_eq!(rig.events().len(), 64);
     rig.pass(Duration::from_millis(5));
     assert_eq!(rig.told().last().unwrap(), "dial 0", "it goes on once they are taken");
+}
+
+#[test]
+fn a_closing_socket_waits_for_nobody_for_whom_only_commands_are_left() {
+    let mut ping = Vec::new();
+    encode::ping(&mut ping, 0, b"context");
+    let mut rig = Rig::router(Options::new());
+    let [silent, slow] = ["a", "b"].map(|identity| rig.client(identity));
+    rig.limit(silent, 0);
+    rig.limit(slow, 2);
+    rig.send(slow, "last").unwrap();
+    rig.turn();
+    [silent, slow].iter().for_each(|peer| rig.feed(*peer, &ping));
+    rig.events();
+    rig.socket.close(rig.now, None);
+    assert_eq!(rig.events(), ["0 gone: the socket was closed"]);
+    // The rest of the message, and nothing of the PONG behind it.
+    rig.limit(slow, 4);
+    assert_eq!(rig.events(), ["1 gone: the socket was closed", "closed, 0 unsent"]);
 }
