@@ -4,6 +4,8 @@
 //! of our own code has read or written.
 
 mod client;
+#[cfg(unix)]
+mod signals;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -11,6 +13,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+#[cfg(unix)]
+use self::signals::signal;
 
 /// How long anything may take before it counts as lost.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -71,26 +76,6 @@ fn the_demo_shows_who_sent_and_who_received_what() {
         assert!(sends.len() == 1 && sends[0].starts_with(sender), "{text}");
         assert!(receives.len() == 2 && receives[0] != receives[1], "{text}");
         assert!(receives.iter().all(|line| line.contains(" receives ") && !line.starts_with(sender)), "{text}");
-    }
-}
-
-#[cfg(unix)]
-#[test]
-fn ctrl_c_and_sigterm_end_the_relay_with_a_summary_and_status_0() {
-    for name in ["INT", "TERM"] {
-        let mut relay = Relay::start(&[]);
-        let mut one = Client::join(relay.endpoint(), b"one");
-        let mut two = Client::join(relay.endpoint(), b"two");
-        relay.wait_for(r#"joined "two""#);
-        one.send(&[b"hello"]);
-        assert_eq!(two.receive(), [b"hello"]);
-        signal(&relay.child, name);
-        let summary = relay.wait_for("stopped after");
-        assert!(summary.contains("2 clients"), "{summary}");
-        assert!(summary.contains("1 message in"), "{summary}");
-        assert!(summary.contains("1 out"), "{summary}");
-        assert_eq!(relay.status(), Some(0), "after SIG{name}");
-        assert_eq!(one.read_to_end(), b"", "the connection ends in order");
     }
 }
 
@@ -368,13 +353,6 @@ fn only_line(output: &Output) -> String {
     text
 }
 
-/// Sends a signal by its name. `kill` is part of every shell, and std has no call for it.
-#[cfg(unix)]
-fn signal(child: &Guard, name: &str) {
-    let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", child.0.id())]).status().unwrap();
-    assert!(sent.success());
-}
-
 /// A child that does not outlive its test.
 struct Guard(Child);
 
@@ -395,7 +373,11 @@ struct Relay {
 
 impl Relay {
     fn start(options: &[&str]) -> Relay {
-        let mut command = zmio();
+        Relay::start_by(zmio(), options)
+    }
+
+    /// Starts it by a command that ends in the arguments of `zmio`.
+    fn start_by(mut command: Command, options: &[&str]) -> Relay {
         command.args(["relay", "--bind", "tcp://127.0.0.1:0"]).args(options).stdout(Stdio::piped());
         let mut child = Guard(command.spawn().unwrap());
         let stdout = child.0.stdout.take().unwrap();

@@ -10,8 +10,8 @@ use clap::Args;
 use zmio::net::{Endpoint, HandleEvent, HandleOptions};
 use zmio::{Dealer, Event, Identity, Message, Options};
 
-use crate::Failure;
 use crate::values::seconds;
+use crate::{Failure, signals};
 
 /// Longer than anybody waits for an event.
 const FOREVER: Duration = Duration::from_secs(1 << 40);
@@ -57,11 +57,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
     let end = Arc::new(End::default());
     let interrupted = dealer.clone();
-    ctrlc::set_handler(move || {
+    signals::on_each(move || {
         // What was not sent is known to whoever leaves next.
         let _ = interrupted.close(Some(Duration::ZERO));
-    })
-    .map_err(|error| Failure::Run(format!("cannot handle signals: {error}")))?;
+    })?;
 
     let watcher = (dealer.clone(), Arc::clone(&end), arguments.quiet);
     spawn("zmio-events", move || watch(&watcher.0, &watcher.1, watcher.2))?;

@@ -8,6 +8,7 @@ mod demo;
 mod hub;
 mod output;
 mod relay;
+mod signals;
 mod values;
 
 use std::io::Write;

@@ -13,10 +13,10 @@ use zmio::net::Endpoint;
 use zmio::socket::{Counts, Duplicates};
 use zmio::{Heartbeat, Limits, Options, RelayEvent, RelayOptions, Slow};
 
-use crate::Failure;
 use crate::hub::{Hub, sooner};
 use crate::output::Output;
 use crate::values::{octets, seconds};
+use crate::{Failure, signals};
 
 /// The waker has this token; all others are the engine's.
 const STOP: Token = Token(0);
@@ -115,12 +115,11 @@ fn stop_on_signals(poll: &Poll) -> Result<Arc<AtomicU32>, Failure> {
     let waker = Waker::new(poll.registry(), STOP).map_err(|error| Failure::Run(format!("cannot poll: {error}")))?;
     let asked = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&asked);
-    ctrlc::set_handler(move || {
+    signals::on_each(move || {
         counter.fetch_add(1, Ordering::Release);
         // Fails only when the poll is gone, and then there is nothing left to stop.
         let _ = waker.wake();
-    })
-    .map_err(|error| Failure::Run(format!("cannot handle signals: {error}")))?;
+    })?;
     Ok(asked)
 }
 
