@@ -15,6 +15,10 @@ use crate::{Failure, signals};
 
 /// Longer than anybody waits for an event.
 const FOREVER: Duration = Duration::from_secs(1 << 40);
+/// How long what has come may still be printed after a signal. Nobody may be reading, and then the main thread never ends.
+const GRACE: Duration = Duration::from_secs(2);
+/// The exit status after that, as shells tell of SIGINT.
+const INTERRUPTED: i32 = 130;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -44,7 +48,7 @@ struct End {
     unsent: AtomicU64,
 }
 
-/// Runs until the end of input, or until so many messages came.
+/// Runs until the end of input, until so many messages came, or until Ctrl-C or SIGTERM.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut options = Options::new();
     if let Some(identity) = &arguments.identity {
@@ -53,14 +57,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let cannot = |error: &dyn std::fmt::Display| Failure::Run(format!("cannot start: {error}"));
     let dealer = Dealer::open(HandleOptions::new().socket(options)).map_err(|error| cannot(&error))?;
-    dealer.dial(&arguments.endpoint.to_string()).map_err(|error| Failure::Usage(error.to_string()))?;
 
     let end = Arc::new(End::default());
     let interrupted = dealer.clone();
     signals::on_each(move || {
         // What was not sent is known to whoever leaves next.
         let _ = interrupted.close(Some(Duration::ZERO));
+        thread::sleep(GRACE);
+        std::process::exit(INTERRUPTED);
     })?;
+    dealer.dial(&arguments.endpoint.to_string()).map_err(|error| Failure::Usage(error.to_string()))?;
 
     let watcher = (dealer.clone(), Arc::clone(&end), arguments.quiet);
     spawn("zmio-events", move || watch(&watcher.0, &watcher.1, watcher.2))?;

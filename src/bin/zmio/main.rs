@@ -1,7 +1,8 @@
 //! The `zmio` command: a relay for ZeroMQ clients, a client for people, and a demonstration.
 //!
 //! Everything that a peer chose (identities, reasons of an ERROR) is printed escaped. What a user did wrong is
-//! one line on standard error: status 2 for the command line, 1 for what the system refused.
+//! one line on standard error: status 2 for the command line, 1 for what the system refused. A client that a signal has to
+//! break off ends with status 130.
 
 mod client;
 mod demo;
@@ -29,7 +30,7 @@ struct Cli {
 enum Command {
     /// Pass every message of each client on to all others, until Ctrl-C or SIGTERM
     Relay(relay::Arguments),
-    /// Talk to a ROUTER or a relay: each line of input is sent, each message that comes is printed
+    /// Talk to a ROUTER or a relay: each line of input is sent, each message that comes is printed, until the end of input, Ctrl-C or SIGTERM
     Client(client::Arguments),
     /// Show a relay and three clients at work over TCP; ends by itself
     Demo,
