@@ -35,10 +35,7 @@ impl Person {
     /// Closes its input, waits for its end, and returns the exit code and standard error.
     fn leaves(mut self) -> (Option<i32>, String) {
         drop(self.input.take());
-        let status = wait(&mut self.child.0);
-        let mut said = String::new();
-        self.child.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        (status, said)
+        end(&mut self.child.0)
     }
 }
 
@@ -127,6 +124,49 @@ fn what_could_not_be_sent_is_a_failure_that_says_how_much() {
     let (status, said) = person.leaves();
     assert_eq!(status, Some(1));
     assert!(said.contains("not sent: 2"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn input_that_cannot_be_read_is_a_failure_that_says_so() {
+    let relay = Relay::start(&[]);
+    for options in [&["--quiet"][..], &["--quiet", "--count", "1"]] {
+        let mut client = zmio();
+        let directory = std::fs::File::open(env!("CARGO_MANIFEST_DIR")).unwrap();
+        client.args(["client", relay.endpoint()]).args(options).stdin(directory);
+        let output = finish(client);
+        assert_eq!(output.status.code(), Some(1), "{options:?}");
+        assert!(only_line(&output).starts_with("zmio: cannot read input: "), "{}", stderr(&output));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_a_failure_that_says_so() {
+    let relay = Relay::start(&[]);
+    let mut other = Client::join(relay.endpoint(), b"other");
+    let mut client = zmio();
+    client.args(["client", relay.endpoint(), "--quiet", "--count", "10"]).stderr(Stdio::piped());
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut client = Guard(client.stdout(full).spawn().unwrap());
+    relay.wait_until(|line| line.starts_with("joined") && !line.contains("other"));
+    other.send(&[b"", b"hello"]);
+    let (status, said) = end(&mut client.0);
+    assert_eq!(status, Some(1));
+    assert!(said.starts_with("zmio: cannot write output: "), "{said}");
+}
+
+#[test]
+fn it_leaves_in_good_order_when_nobody_reads_on() {
+    let relay = Relay::start(&[]);
+    let mut other = Client::join(relay.endpoint(), b"other");
+    let mut client = zmio();
+    client.args(["client", relay.endpoint(), "--quiet", "--count", "10"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut client = Guard(client.spawn().unwrap());
+    drop(client.0.stdout.take());
+    relay.wait_until(|line| line.starts_with("joined") && !line.contains("other"));
+    other.send(&[b"", b"hello"]);
+    assert_eq!(end(&mut client.0), (Some(0), String::new()));
 }
 
 #[test]

@@ -316,8 +316,13 @@ fn zmio() -> Command {
 
 /// Runs to its end, within the deadline.
 fn run(arguments: &[&str]) -> Output {
-    let child = zmio().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut guard = Guard(child);
+    let mut command = zmio();
+    command.args(arguments);
+    finish(command)
+}
+
+fn finish(mut command: Command) -> Output {
+    let mut guard = Guard(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
     // What these runs print fits into the pipes, so waiting first cannot block them.
     wait(&mut guard.0);
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
@@ -336,6 +341,14 @@ fn wait(child: &mut Child) -> Option<i32> {
         assert!(Instant::now() < end, "the command does not end");
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Waits for the end, and returns the exit code and what it said on standard error.
+fn end(child: &mut Child) -> (Option<i32>, String) {
+    let status = wait(child);
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    (status, said)
 }
 
 fn stdout(output: &Output) -> String {

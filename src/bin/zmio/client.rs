@@ -1,6 +1,6 @@
 //! `zmio client`: a DEALER for people. Lines in, messages out.
 
-use std::io::{BufRead, Write};
+use std::io::{self, BufRead, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
 /// Why it all ends, and how many messages were not sent (`u64::MAX`: nobody knows), for whichever thread finds out.
 #[derive(Default)]
 struct End {
-    refused: OnceLock<String>,
+    failure: OnceLock<String>,
     unsent: AtomicU64,
 }
 
@@ -71,25 +71,38 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let watcher = (dealer.clone(), Arc::clone(&end), arguments.quiet);
     spawn("zmio-events", move || watch(&watcher.0, &watcher.1, watcher.2))?;
     let reader = (dealer.clone(), Arc::clone(&end), arguments.bare);
-    let at_end_of_input = arguments.count.is_none().then_some(arguments.linger);
-    spawn("zmio-input", move || send_lines(&reader.0, &reader.1, reader.2, at_end_of_input))?;
-
-    let wanted = arguments.count.unwrap_or(u64::MAX);
-    // In this order: after the last one no further message is waited for.
-    for (_, message) in (0..wanted).zip(dealer.iter()) {
-        if print(&message, arguments.bare).is_err() {
-            // Nobody reads on.
-            break;
+    let (linger, counts) = (arguments.linger, arguments.count.is_some());
+    spawn("zmio-input", move || {
+        let (dealer, end, bare) = reader;
+        match send_lines(&dealer, bare) {
+            Ok(()) if counts => return,
+            Ok(()) => {}
+            Err(error) => end.fail(format!("cannot read input: {error}")),
         }
+        leave(&dealer, &end, linger);
+    })?;
+
+    match print_messages(&dealer, arguments.bare, arguments.count.unwrap_or(u64::MAX)) {
+        Ok(()) => {}
+        // Nobody reads on.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        Err(error) => end.fail(format!("cannot write output: {error}")),
     }
     leave(&dealer, &end, arguments.linger);
-    if let Some(reason) = end.refused.get() {
+    if let Some(reason) = end.failure.get() {
         return Err(Failure::Run(reason.clone()));
     }
     match end.unsent.load(Ordering::Acquire) {
         0 => Ok(()),
         u64::MAX => Err(Failure::Run("the I/O thread has failed".into())),
         unsent => Err(Failure::Run(format!("not sent: {unsent} of the messages"))),
+    }
+}
+
+impl End {
+    /// It is for this reason, unless there was another before.
+    fn fail(&self, reason: String) {
+        let _ = self.failure.set(reason);
     }
 }
 
@@ -102,22 +115,27 @@ fn leave(dealer: &Dealer, end: &End, linger: Duration) {
     end.unsent.store(dealer.close(Some(linger)).unwrap_or(u64::MAX), Ordering::Release);
 }
 
-/// Sends each line of standard input. What does not fit yet waits, and with it the input.
-fn send_lines(dealer: &Dealer, end: &End, bare: bool, at_end: Option<Duration>) {
-    let mut input = std::io::stdin().lock();
+/// Sends each line of standard input, until its end or that of the dealer. What does not fit yet waits, and with it the
+/// input.
+fn send_lines(dealer: &Dealer, bare: bool) -> io::Result<()> {
+    let mut input = io::stdin().lock();
     let mut line = Vec::new();
-    while matches!(input.read_until(b'\n', &mut line), Ok(octets) if octets > 0) {
+    while input.read_until(b'\n', &mut line)? > 0 {
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         let message = if bare { Message::from(text) } else { Message::multipart([&b""[..], text]) };
         if dealer.send(message).is_err() {
-            return;
+            break;
         }
         line.clear();
     }
-    if let Some(linger) = at_end {
-        leave(dealer, end, linger);
-    }
+    Ok(())
+}
+
+/// Prints so many messages, fewer if the dealer is closed.
+fn print_messages(dealer: &Dealer, bare: bool, wanted: u64) -> io::Result<()> {
+    // In this order: after the last one no further message is waited for.
+    (0..wanted).zip(dealer.iter()).try_for_each(|(_, message)| print(&message, bare))
 }
 
 /// Tells what becomes of the connection.
@@ -130,7 +148,7 @@ fn watch(dealer: &Dealer, end: &End, quiet: bool) {
             Event::Rejected(rejected) => format!("no handshake with {}: {}", rejected.address, rejected.cause),
             Event::Retrying { after, cause, .. } => format!("{cause}; dialling again in {} ms", after.as_millis()),
             Event::GaveUp { cause, .. } => {
-                let _ = end.refused.set(cause.to_string());
+                end.fail(cause.to_string());
                 let _ = dealer.close(Some(Duration::ZERO));
                 return;
             }
@@ -144,13 +162,13 @@ fn watch(dealer: &Dealer, end: &End, quiet: bool) {
 
 /// One line for each message: its frames, with a tab between them. The empty frame that goes before a body in this
 /// framing is left out, unless frames are taken bare.
-fn print(message: &Message, bare: bool) -> std::io::Result<()> {
+fn print(message: &Message, bare: bool) -> io::Result<()> {
     let mut frames = message.frames().peekable();
     if !bare && frames.len() > 1 {
         frames.next_if(|frame| frame.is_empty());
     }
     let line = frames.map(text).collect::<Vec<_>>().join("\t");
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()
 }
