@@ -31,8 +31,13 @@ impl Hub {
     /// One turn: reads what is ready, relays it, and writes.
     pub(crate) fn turn(&mut self, events: &Events) {
         self.engine.process(events);
-        self.relay.drive(self.engine.now(), self.engine.socket_mut());
+        self.drive();
         self.engine.flush();
+    }
+
+    /// Takes what has come, and relays it.
+    pub(crate) fn drive(&mut self) {
+        self.relay.drive(self.engine.now(), self.engine.socket_mut());
     }
 
     /// How long the caller may sleep.

@@ -150,15 +150,25 @@ impl Running {
                 self.hub.engine.close(Some(if asked > 1 { Duration::ZERO } else { LINGER }));
             }
             self.hub.turn(&events);
-            while let Some(event) = self.hub.poll_event() {
-                self.tell(&event);
-            }
+            self.tell_events();
             if self.stats.are_due() {
                 let report = report(&self.hub);
                 self.output.print(&report);
             }
         }
+        // The last connection may have ended while it was written to, and there may be more than the relay takes at once. Only
+        // the last event says what was given up.
+        while self.hub.engine.socket().has_events() {
+            self.hub.drive();
+            self.tell_events();
+        }
         Ok(())
+    }
+
+    fn tell_events(&mut self) {
+        while let Some(event) = self.hub.poll_event() {
+            self.tell(&event);
+        }
     }
 
     /// One line for each client that comes, goes or is turned away.
@@ -239,4 +249,46 @@ fn counters(counts: Counts) -> String {
     let Counts { received, sent, dropped, queued, .. } = counts;
     let messages = if received == 1 { "message" } else { "messages" };
     format!("{received} {messages} in, {sent} out, {dropped} dropped, {queued} queued")
+}
+
+#[cfg(test)]
+mod tests {
+    use zmio::net::HandleOptions;
+    use zmio::{Dealer, Message};
+
+    use super::*;
+
+    /// One more turn, of which the relay does not hear.
+    fn turn(poll: &mut Poll, hub: &mut Hub) {
+        let mut events = Events::with_capacity(16);
+        poll.poll(&mut events, hub.timeout()).unwrap();
+        hub.engine.process(&events);
+        hub.engine.flush();
+    }
+
+    #[test]
+    fn what_is_only_known_when_the_last_connection_is_gone_is_in_the_summary() {
+        let mut poll = Poll::new().unwrap();
+        let mut hub = Hub::new(poll.registry(), 1..100, RelayOptions::new(), Options::new()).unwrap();
+        let endpoint = hub.engine.bind(&"tcp://127.0.0.1:0".parse().unwrap()).unwrap();
+        let client = Dealer::open(HandleOptions::new()).unwrap();
+        client.dial(&endpoint.to_string()).unwrap();
+        let peer = loop {
+            if let Some(peer) = hub.engine.socket().peers().next() {
+                break peer;
+            }
+            turn(&mut poll, &mut hub);
+        };
+        hub.engine.socket_mut().send(peer, Message::from("never sent")).unwrap();
+        hub.engine.close(Some(Duration::ZERO));
+        while !hub.engine.is_closed() {
+            turn(&mut poll, &mut hub);
+        }
+
+        let (output, stats) = (Output::start().unwrap(), Stats::new(None));
+        let mut running = Running { hub, output, started: Instant::now(), joined: 0, unsent: 0, stats };
+        running.until_stopped(poll, &AtomicU32::new(0)).map_err(|_| "it fails").unwrap();
+        let summary = running.summary();
+        assert!(summary.contains(": 1 clients") && summary.ends_with(", 1 given up"), "{summary}");
+    }
 }
