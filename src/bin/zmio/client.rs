@@ -177,12 +177,10 @@ fn print(message: &Message, bare: bool) -> io::Result<()> {
 fn text(frame: &[u8]) -> String {
     let mut text = String::with_capacity(frame.len());
     for chunk in frame.utf8_chunks() {
-        for char in chunk.valid().chars() {
-            match char {
-                '\'' | '"' => text.push(char),
-                _ => text.extend(char.escape_debug()),
-            }
-        }
+        // Not character by character: what combines with the one before it would be escaped too.
+        let escaped = chunk.valid().escape_debug().to_string();
+        // Before each quote there is one backslash that is the quote's own.
+        text.push_str(&escaped.replace(r"\'", "'").replace(r#"\""#, "\""));
         text.extend(chunk.invalid().iter().map(|octet| format!("\\x{octet:02x}")));
     }
     text
@@ -198,9 +196,36 @@ mod tests {
     }
 
     #[test]
+    fn what_combines_with_the_character_before_it_is_text() {
+        let texts = ["u\u{308}", "नमस्ते", "❤\u{fe0f}", "שָׁלוֹם", "กำลัง", "\"u\u{308}\" it's"];
+        for it in texts {
+            assert_eq!(text(it.as_bytes()), it);
+        }
+    }
+
+    #[test]
+    fn what_has_no_character_before_it_to_combine_with_is_escaped() {
+        assert_eq!(text("\u{308}u".as_bytes()), r"\u{308}u");
+        assert_eq!(text(b"u\xff\xcc\x88"), r"u\xff\u{308}");
+    }
+
+    #[test]
+    fn a_backslash_is_doubled_and_a_quote_is_not_escaped() {
+        assert_eq!(text(br#"\"#), r#"\\"#);
+        assert_eq!(text(br#"\' \" \\' \\" \\ '\ "\"#), r#"\\' \\" \\\\' \\\\" \\\\ '\\ "\\"#);
+    }
+
+    #[test]
     fn what_is_no_text_or_steers_a_terminal_is_escaped() {
         assert_eq!(text(b"\x1b[2J\t\n\\"), r"\u{1b}[2J\t\n\\");
         assert_eq!(text(b"\xff\x00ok\xc3"), r"\xff\0ok\xc3");
-        assert!(!text("\u{202e}".as_bytes()).contains('\u{202e}'), "an override of the direction of text");
+        let ranges = ['\0'..='\x1f', '\x7f'..='\u{9f}', '\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}'];
+        for steers in ranges.into_iter().flatten() {
+            let shown = text(format!("a{steers}b").as_bytes());
+            assert!(shown.starts_with("a\\") && shown.ends_with('b') && !shown.contains(steers), "{shown}");
+        }
+        for steers in ['\u{ad}', '\u{61c}', '\u{2066}', '\u{2069}', '\u{feff}', '\u{fff9}', '\u{e0041}', '\u{e000}'] {
+            assert!(!text(format!("a{steers}b").as_bytes()).contains(steers), "{:x}", u32::from(steers));
+        }
     }
 }
