@@ -132,7 +132,9 @@ impl Heartbeat {
     }
 
     /// How long after a PING a peer may send no octet at all before it is closed. Time in which we ourselves do not
-    /// read it does not count, nor that in which the PING waits for the end of a message that the peer goes on to receive.
+    /// read it does not count, nor that in which the PING waits for the end of a message that the peer goes on to receive,
+    /// as far as the system's send buffer shows that: a peer that takes less of it in a timeout than the system frees at a
+    /// time, up to some MiB, may be closed. One that takes a little in each timeout is not.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Heartbeat {
         self.timeout = timeout.max(Duration::from_millis(1));

@@ -25,8 +25,8 @@ pub(crate) struct Liveness {
 struct Pinged {
     /// Something was heard since.
     heard: bool,
-    /// It is behind a message that was begun, and how much had been written when that was looked at last. A peer that
-    /// receives this message cannot have answered.
+    /// It waits behind something that is written in part, and how much had been written when that was looked at last. A peer
+    /// that goes on to receive cannot have answered.
     behind: Option<u64>,
 }
 
@@ -86,12 +86,14 @@ impl Liveness {
     /// The PING timer is due: does a PING go out now?
     pub(crate) fn ping(&mut self, now: Instant, heartbeat: &Heartbeat, output: Output, timers: &mut Timers) -> bool {
         timers.set(Timer::Ping, now + heartbeat.interval);
-        // At most one is unanswered at a time. But a peer to which we announce a TTL, and whose PONG is behind a long message of its own,
-        // is to hear from us all the same.
-        if self.pinged.as_ref().is_some_and(|pinged| !pinged.heard || heartbeat.ttl == 0) {
+        // At most one is unanswered at a time. But a peer to which we announce a TTL is to hear from us all the same while its
+        // PONG is behind a long message of its own, or while we do not read.
+        let is_open = |pinged: &Pinged| heartbeat.ttl == 0 || !pinged.heard && self.paused.is_none();
+        if self.pinged.as_ref().is_some_and(is_open) {
             return false;
         }
-        self.pinged = Some(Pinged { heard: false, behind: output.is_begun.then_some(output.written) });
+        let waits = output.is_begun || output.has_control;
+        self.pinged = Some(Pinged { heard: false, behind: waits.then_some(output.written) });
         // In a pause the time for the answer has not begun to run; the end of the pause moves all of it.
         timers.set(Timer::Silence, self.paused.unwrap_or(now) + heartbeat.timeout);
         true

@@ -159,6 +159,11 @@ impl SendQueue {
         self.control.len() > self.control_sent
     }
 
+    /// A command is written in part.
+    pub(crate) fn is_control_begun(&self) -> bool {
+        self.control_sent > 0
+    }
+
     /// The slices to be written next, in order; how many there are.
     pub(crate) fn gather<'a>(&'a self, slices: &mut [&'a [u8]]) -> usize {
         let mut filled = 0;

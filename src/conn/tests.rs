@@ -264,6 +264,12 @@ fn a_peer_that_is_told_a_ttl_hears_from_us_while_its_pong_is_behind_a_long_messa
         assert_eq!(written(&mut conn), ping(30, b""), "after {second} s");
         feed(&mut conn, at(second), &[*octet]).unwrap();
     }
+    // Nor is it to pay for it that we do not read.
+    conn.pause(at(8));
+    for second in 9..20 {
+        conn.handle_timeout(at(second)).unwrap();
+        assert_eq!(written(&mut conn), ping(30, b""), "after {second} s");
+    }
 }
 
 #[test]

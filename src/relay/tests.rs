@@ -211,13 +211,14 @@ fn a_full_client_is_disconnected_at_once_if_so_told() {
 #[test]
 fn who_reads_a_large_message_is_not_slow_however_large_it_is() {
     let patience = Duration::from_secs(1);
-    for slow in [Slow::Disconnect, Slow::Wait { patience }, Slow::Drop] {
+    let policies = [Slow::Disconnect, Slow::Wait { patience }, Slow::Drop];
+    for (slow, begun) in policies.into_iter().flat_map(|slow| [(slow, 0), (slow, 1)]) {
         let socket = Options::new().broadcast_octets(Some(2 << 20));
         let mut room = Room::new(RelayOptions::new().mark_octets(100_000).slow(slow), socket);
         let [a, b] = ["a", "b"].map(|identity| room.join(identity));
         // More than its mark, and more than all may hold back.
         let large = wire(vec![1; 3 << 20]);
-        room.rig.limit(b, 1);
+        room.rig.limit(b, begun);
         room.rig.offer(a, &large);
         room.turn();
         let mut expected = large;
@@ -228,9 +229,30 @@ fn who_reads_a_large_message_is_not_slow_however_large_it_is() {
             expected.extend(wire([n; 500]));
         }
         room.rig.limit(b, usize::MAX);
-        assert_eq!(room.rig.written(b), expected, "{slow:?}");
-        assert_eq!((room.events().len(), room.rig.socket.totals().dropped), (2, 0), "{slow:?}");
+        assert_eq!(room.rig.written(b), expected, "{slow:?}, {begun} octets begun");
+        assert_eq!((room.events().len(), room.rig.socket.totals().dropped), (2, 0), "{slow:?}, {begun} octets begun");
     }
+}
+
+#[test]
+fn who_is_in_the_middle_of_a_large_message_is_not_waited_for_when_another_comes_into_the_middle_of_the_next() {
+    let slow = Slow::Wait { patience: Duration::from_secs(60) };
+    let mut room = Room::new(
+        RelayOptions::new().mark_octets(100 << 20).slow(slow),
+        Options::new().broadcast_octets(Some(1 << 20)),
+    );
+    let [a, ahead, behind] = ["a", "ahead", "behind"].map(|identity| room.join(identity));
+    // Neither alone is too much beside one that is begun.
+    let [first, second] = [1 << 20, 2 << 20].map(|octets| wire(vec![1; octets + 1_000]));
+    room.rig.limit(behind, 1);
+    room.rig.limit(ahead, 1);
+    [&first, &second].iter().for_each(|message| room.rig.offer(a, message));
+    room.turn();
+    room.turn();
+    room.rig.limit(ahead, first.len());
+    room.says(a, "on");
+    room.rig.limit(ahead, usize::MAX);
+    assert!(room.rig.written(ahead).ends_with(&wire("on")), "nobody waits for the one behind");
 }
 
 #[test]

@@ -124,7 +124,9 @@ impl Dealer {
                 self.waiting.put_back(Entry::of_all(left, &mut core.packs).into_iter());
             }
         }
-        self.tell_of_room(core);
+        if core.living > 0 && self.waiting.has_room() && core::mem::take(&mut self.refused) {
+            core.notices.push_back(Event::Writable { peer: None });
+        }
     }
 
     /// This peer takes messages, unless it turns out that it cannot be written to.
@@ -132,13 +134,6 @@ impl Dealer {
         if core.peers.get(peer).is_some_and(|slot| !slot.unwritable) {
             self.rotation.join(peer);
             self.drain(core);
-        }
-    }
-
-    /// If somebody waits for room in the socket's own queue and there is some.
-    fn tell_of_room(&mut self, core: &mut Core) {
-        if core.living > 0 && self.waiting.has_room() && core::mem::take(&mut self.refused) {
-            core.notices.push_back(Event::Writable { peer: None });
         }
     }
 }
@@ -151,7 +146,10 @@ impl Routing for Dealer {
     }
 
     fn expected(&mut self, core: &mut Core) {
-        self.tell_of_room(core);
+        // For want of a peer a message is refused that there would be room for.
+        if !self.waiting.is_full() && core::mem::take(&mut self.refused) {
+            core.notices.push_back(Event::Writable { peer: None });
+        }
     }
 
     fn opened(&mut self, core: &mut Core, peer: PeerId) {

@@ -195,6 +195,11 @@ impl Fanout {
         &mut self.reads
     }
 
+    /// The octets of the largest message, or part, that somebody may still have to read.
+    pub(crate) fn largest_block(&self) -> u64 {
+        self.blocks.held.iter().map(|block| block.octets).max().unwrap_or(0)
+    }
+
     /// Do some peers still have to read more than so many octets of the turns before?
     pub(crate) fn holds_more_than(&mut self, octets: u64) -> bool {
         let read = self.reads.held();

@@ -32,7 +32,13 @@ impl<P: Pattern> Socket<P> {
             if let Some(reason) = reason {
                 encode::error(queue.control(), reason);
             }
-            self.core.act(Action::Close { peer, last: queue.take_last_words() });
+            // In good order nothing need be said any more, and a driver that has nothing to write reads at once what would reset
+            // the connection, and with it what the peer has not received yet.
+            let last = match cause {
+                Cause::Closing if !queue.is_control_begun() => Bytes::new(),
+                _ => queue.take_last_words(),
+            };
+            self.core.act(Action::Close { peer, last });
             self.gone(now, peer, queue, cause);
         } else if let Some(link) = &slot.link {
             if link.state == LinkState::Dialing {
@@ -144,7 +150,7 @@ impl<P: Pattern> Socket<P> {
         let Some(slot) = self.core.peers.get(peer).filter(|slot| !slot.ended) else {
             return;
         };
-        // Commands alone hold up nobody: whoever does not read our PONGs could keep us for ever. They are our last words.
+        // Commands alone hold up nobody: whoever does not read our PONGs could keep us for ever.
         let busy = |conn: &crate::conn::Connection| conn.is_ready() && conn.queue().messages() > 0;
         if slot.cut.is_some() || !slot.conn.as_ref().is_some_and(busy) {
             self.end(now, peer, Cause::Closing);

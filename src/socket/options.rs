@@ -18,7 +18,8 @@ use crate::wire::SocketType;
 ///   or R + 16 KiB if that is less.
 /// - n peers: n (R + M + K + S) + min(2 n M, T + 2 M) + 2 B + 2 U H.
 ///
-/// What is only broadcast takes no S. An application that takes what comes holds next to nothing of R and of its M.
+/// S counts as M at least, since an empty queue takes any one message. What is only broadcast takes no S, but what is begun to
+/// be sent to a peer: one message, or 64 KiB. An application that takes what comes holds next to nothing of R and of its M.
 ///
 /// # Example
 ///
@@ -137,7 +138,7 @@ impl Options {
 
     /// How much may wait to be sent to each peer, and in the queue of a DEALER before any peer takes it. Default
     /// 1,000 messages or 16 MiB. Broadcasts are held against it before they are queued and not again, so they may
-    /// pass it by what one turn brings.
+    /// pass it by what one turn brings; and for them the octets of what is written first do not count.
     #[must_use]
     pub fn send_mark(mut self, mark: Mark) -> Options {
         self.send_mark = mark;
@@ -157,8 +158,8 @@ impl Options {
 
     /// How many octets of broadcasts all peers together may hold back, since one peer that lags keeps what the
     /// others have passed. Default 32 MiB. Beyond it those that lag most lose the broadcasts that are queued for them, as many
-    /// as it takes, and no message that was sent to them. One turn may pass it, and so does what is begun to be sent to a peer: one
-    /// message, or 64 KiB.
+    /// as it takes, and no message that was sent to them. One turn may pass it, and so does what is begun to be sent to a peer, one
+    /// message or 64 KiB, and any one message of 1 MiB or more.
     ///
     /// With [`deliver_runs`](Options::deliver_runs) some of it may be reads of an engine that are passed on without a copy: at
     /// most a quarter of it, and at most 4 MiB. Such a read counts 1 MiB while any part of it is held back.

@@ -25,8 +25,9 @@ pub struct Router {
     slowest_at: u64,
 }
 
-/// Who is in the middle of a message that is so large may be so for many turns without lagging. A relay that waits for those that
-/// lag, as long as they hold back too much, does not wait for these; but with any smaller it would hold back much more.
+/// A message of this size or more takes many turns to be written, and who is in the middle of it need not lag. A relay that waits
+/// for those that lag does not wait for these. With smaller ones it would hold back much more than the limit, since a thousand
+/// clients may be in the middle of as many.
 const LARGE_OCTETS: usize = 1 << 20;
 
 impl Pattern for Router {}
@@ -87,7 +88,8 @@ impl Socket<Router> {
     ///
     /// A peer whose queue is at [`Options::send_mark`] does not get it, which is counted
     /// ([`Counts::dropped`](super::Counts::dropped)); one whose queue is not gets all broadcasts of this turn. The octets of
-    /// what is written first, one message or at most 64 KiB, do not count for that, however large they are. The turn ends with the next [`poll_action`](Socket::poll_action), direct send, or newly connected peer.
+    /// what is written first, one message or at most 64 KiB, do not count for that, however large they are. The turn ends with
+    /// the next [`poll_action`](Socket::poll_action), direct send, or newly connected peer.
     pub fn broadcast_except(&mut self, except: Option<PeerId>, message: &Message) {
         self.broadcast_run_except(except, &message.clone().into_run());
     }
@@ -114,7 +116,8 @@ impl Socket<Router> {
     /// Discards what is queued for a peer and not begun to be sent, and counts it as dropped.
     pub fn discard_queue(&mut self, peer: PeerId) {
         self.pattern.end_turn(&mut self.core);
-        if discard(&mut self.core, peer, SendQueue::discard_unsent) && self.core.closing.is_some() {
+        discard(&mut self.core, peer, SendQueue::discard_unsent);
+        if self.core.closing.is_some() {
             self.finish(self.core.now, peer);
         }
     }
@@ -136,16 +139,17 @@ impl Router {
         }
     }
 
-    /// If all peers together hold back too much, not counting what is large and begun to be sent: those that lag most.
+    /// If all peers together hold back too much, not counting what is large: those that lag most.
     fn slowest(&mut self, core: &Core) -> &[PeerId] {
         let at = self.slowest_at;
         self.slowest.retain(|peer| oldest_block(core, *peer) == Some(at));
-        if !self.holds_too_much(core, || 0) {
+        if !self.holds_too_much(core, LARGE_OCTETS) {
             self.slowest.clear();
+            return &self.slowest;
         }
         // A relay that waits asks after each write. Nobody goes back in the log, so those that were found are still all, until the
         // last of them has read on or something is broadcast.
-        if self.slowest.is_empty() && self.holds_too_much(core, || begun_octets(core, LARGE_OCTETS)) {
+        if self.slowest.is_empty() {
             for &peer in core.peers.connected() {
                 let Some(block) = oldest_block(core, peer) else {
                     continue;
@@ -162,21 +166,12 @@ impl Router {
         &self.slowest
     }
 
-    /// Do all peers together hold back more than they may, and so much `besides`? That is asked only if it matters.
-    fn holds_too_much(&mut self, core: &Core, besides: impl FnOnce() -> u64) -> bool {
-        let Some(allowed) = core.options.broadcast_octets else {
-            return false;
-        };
-        self.fanout.holds_more_than(allowed) && self.fanout.holds_more_than(allowed.saturating_add(besides()))
-    }
-
     /// Makes those that lag most lose the broadcasts that are queued for them, until no more is held back than is allowed.
     fn relieve(&mut self, core: &mut Core) {
-        // Who is in the middle of something cannot let go of it, and the others must not suffer for that.
-        let begun = |core: &Core| begun_octets(core, 0);
-        if !self.holds_too_much(core, || begun(core)) {
+        if !self.holds_too_much(core, 0) {
             return;
         }
+        let allowed = self.allowed(core, 0);
         let lagging = core.peers.connected().iter().filter_map(|&peer| {
             let queue = core.peers.get(peer)?.queue()?;
             Some((queue.oldest_block()?, Reverse(queue.charged()), peer))
@@ -185,10 +180,29 @@ impl Router {
         lagging.sort_unstable();
         for (.., laggard) in lagging {
             discard(core, laggard, SendQueue::discard_broadcasts);
-            if !self.holds_too_much(core, || begun(core)) {
+            if !self.fanout.holds_more_than(allowed) {
                 return;
             }
         }
+    }
+
+    /// Do all peers together hold back more than they are allowed?
+    fn holds_too_much(&mut self, core: &Core, least: usize) -> bool {
+        let limit = core.options.broadcast_octets.unwrap_or(u64::MAX);
+        self.fanout.holds_more_than(limit) && {
+            let allowed = self.allowed(core, least);
+            allowed == limit || self.fanout.holds_more_than(allowed)
+        }
+    }
+
+    /// How many octets all peers together may hold back. Besides the limit that is what is begun to be sent and has `least` octets
+    /// or more: who is in the middle of it cannot let go of it, and others must not suffer for that. And any one large message:
+    /// however large, it is to get through.
+    fn allowed(&self, core: &Core, least: usize) -> u64 {
+        let largest = self.fanout.largest_block();
+        let largest = if largest < LARGE_OCTETS as u64 { 0 } else { largest };
+        let begun = if largest == 0 && least >= LARGE_OCTETS { 0 } else { begun_octets(core, least) };
+        core.options.broadcast_octets.unwrap_or(u64::MAX).saturating_add(begun.max(largest))
     }
 }
 
@@ -208,10 +222,10 @@ fn oldest_block(core: &Core, peer: PeerId) -> Option<u64> {
     core.peers.get(peer)?.queue()?.oldest_block()
 }
 
-/// Gives up what is queued for a peer, or a part of it; says whether nothing at all is left to be written.
-fn discard(core: &mut Core, peer: PeerId, part: impl FnOnce(&mut SendQueue) -> u64) -> bool {
+/// Gives up what is queued for a peer, or a part of it.
+fn discard(core: &mut Core, peer: PeerId, part: impl FnOnce(&mut SendQueue) -> u64) {
     let Some(slot) = core.peers.get_mut(peer) else {
-        return false;
+        return;
     };
     let discarded = slot.conn.as_mut().map(Connection::queue_mut).map_or(0, part);
     match &mut slot.cut {
@@ -221,11 +235,9 @@ fn discard(core: &mut Core, peer: PeerId, part: impl FnOnce(&mut SendQueue) -> u
     if core.freed(peer) {
         core.notices.push_back(Event::Writable { peer: Some(peer) });
     }
-    let drained = core.note_drained(peer);
-    if drained {
+    if core.note_drained(peer) {
         core.withdraw_transmit(peer);
     }
-    drained
 }
 
 impl Routing for Router {

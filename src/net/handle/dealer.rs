@@ -131,7 +131,7 @@ impl Dealer {
         self.handle.desk.send(message, wait, Ledger::reserve)
     }
 
-    /// Waits for a message. Peers take turns.
+    /// Waits for a message. Peers take turns, each with what came together from it: up to 16 KiB, or one message.
     ///
     /// # Errors
     ///

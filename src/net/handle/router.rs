@@ -134,8 +134,8 @@ impl Router {
     ///
     /// With the message: [`NoSuchPeer`](SendError::NoSuchPeer) if no such peer is connected, or it cannot be written to any
     /// more; [`Full`](SendError::Full) if its queue is at [`Options::send_mark`](crate::Options::send_mark), since it reads
-    /// too slowly; [`Closing`](SendError::Closing) if the handle is closed. Octets that are refused come back as a message, which is a copy. A message that was taken is lost if
-    /// the connection ends before it is written; [`HandleEvent`] tells.
+    /// too slowly; [`Closing`](SendError::Closing) if the handle is closed. Octets that are refused come back as a message,
+    /// which is a copy. A message that was taken is lost if the connection ends before it is written; [`HandleEvent`] tells.
     pub fn send<'a>(&self, to: impl AsRef<[u8]>, message: impl Into<Outgoing<'a>>) -> Result<(), SendError> {
         self.send_within(to.as_ref(), message.into(), Wait::Not)
     }
@@ -169,7 +169,8 @@ impl Router {
         self.handle.desk.send(message.into(), Wait::Forever, |ledger, octets| ledger.reserve_broadcast(except, octets))
     }
 
-    /// Waits for a message, and says who sent it. Peers take turns.
+    /// Waits for a message, and says who sent it. Peers take turns, each with what came together from it: up to 16 KiB, or one
+    /// message.
     ///
     /// # Errors
     ///

@@ -306,6 +306,16 @@ fn who_was_refused_for_want_of_a_peer_hears_when_one_is_dialled_or_comes() {
         assert_eq!(rig.events(), ["writable"]);
         rig.send("somebody").unwrap();
     }
+    // Also with one that waits already, and at half of the mark.
+    let mut rig = Rig::dealer(Options::new().send_mark(TWO));
+    let gone = rig.accept();
+    rig.send("1").unwrap();
+    rig.socket.handle_closed(rig.now, gone, Closed::Eof);
+    rig.send("2").unwrap_err();
+    rig.events();
+    rig.accept();
+    assert_eq!(rig.events(), ["writable"]);
+    rig.send("2").unwrap();
 }
 
 #[test]

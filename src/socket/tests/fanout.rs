@@ -8,6 +8,7 @@ use super::harness::{Rig, wire};
 use crate::conn::Mark;
 use crate::message::Message;
 use crate::socket::{Options, PeerId, Router};
+use crate::wire::encode;
 
 const UNLIMITED: Mark = Mark { messages: None, octets: None };
 
@@ -180,6 +181,9 @@ fn a_closing_socket_ends_when_its_last_queue_is_discarded() {
     rig.limit(peer, 0);
     rig.send(peer, "lost").unwrap();
     rig.turn();
+    let mut ping = Vec::new();
+    encode::ping(&mut ping, 0, b"");
+    rig.feed(peer, &ping);
     rig.socket.close(rig.now, None);
     assert!(!rig.socket.is_closed());
     rig.socket.discard_queue(peer);

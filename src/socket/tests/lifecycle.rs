@@ -300,7 +300,8 @@ fn a_closing_socket_waits_for_nobody_for_whom_only_commands_are_left() {
     rig.events();
     rig.socket.close(rig.now, None);
     assert_eq!(rig.events(), ["0 gone: the socket was closed"]);
-    // The rest of the message, and nothing of the PONG behind it.
+    // The rest of the message, and nothing of the PONG behind it: to write that would keep the driver from reading.
     rig.limit(slow, 4);
     assert_eq!(rig.events(), ["1 gone: the socket was closed", "closed, 0 unsent"]);
+    assert_eq!((rig.written(silent), rig.written(slow)), (Vec::new(), wire("last")));
 }
