@@ -62,7 +62,8 @@ const MAX_CLOSING: usize = 1_024;
 /// - A peer that floods, or that does not read, delays no other.
 /// - What a peer sent before its connection ended is delivered before its end is.
 /// - A connection that we end lingers for a second or two at most, so that our last words arrive, and no more than 1,024 do
-///   at a time: the oldest is cut for the next. Only when the engine itself is closed all of them may.
+///   at a time: the oldest is cut for the next. When the engine itself is closed all of them may, and for longer:
+///   see [`close`](Self::close).
 /// - No time is spent on idle peers, and they hold no buffer.
 ///
 /// # Example
@@ -121,7 +122,7 @@ pub struct Engine<P: Pattern> {
     writes: VecDeque<usize>,
     /// Deadlines of streams with their keys. Only dials and closes have one.
     deadlines: BTreeSet<(Instant, usize)>,
-    /// Keys of streams that are closing, by the time at which they began to.
+    /// Keys of streams that are closing, by the time at which they began to; not of those that close with the socket.
     closing: BTreeSet<(Instant, usize)>,
     resolver: Resolver,
     acceptance: Acceptance,
@@ -309,15 +310,19 @@ impl<P: Pattern> Engine<P> {
     /// Stops listening, and closes the socket: what is queued is still sent, for as long as `linger` allows, `None`
     /// being for ever. [`Event::Closed`] says how many messages were not. Another call may shorten the linger.
     ///
-    /// Go on driving the engine until [`is_closed`](Self::is_closed).
+    /// Go on driving the engine until [`is_closed`](Self::is_closed). What was sent may be on its way still, and would be
+    /// destroyed with a connection that is cut while something is unread. So each connection is read until the peer ends
+    /// its side too, which it does, as a rule, as soon as it has read all. A peer that does not, or that sends on and on,
+    /// is cut when the linger is over: one second after all was written to it at the earliest, 30 seconds at the latest.
     pub fn close(&mut self, linger: Option<Duration>) {
         self.acceptance.closed = true;
         let listeners: Vec<usize> = self.sources.listeners().map(|(key, _)| key).collect();
         for key in listeners {
             self.sources.remove(key);
         }
-        let now = self.now();
-        self.socket_mut().close(now, linger);
+        self.look_at_clock();
+        self.socket.close(self.now, linger);
+        self.shorten_lingers();
     }
 
     /// Returns whether the socket is closed and the last connection gone.

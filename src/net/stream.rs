@@ -13,7 +13,8 @@ use crate::socket::{Closed, PeerId};
 use crate::time::Instant;
 
 /// How much a closing stream takes from a peer that has not noticed yet. Closing with something unread resets
-/// the connection, and the reset may overtake our ERROR; a peer that sends on and on is reset after all.
+/// the connection, and the reset may overtake our ERROR; a peer that sends on and on is reset after all. Not when the
+/// socket closes: then the reset would destroy messages that count as sent.
 const DRAIN_OCTETS: usize = 64 * 1024;
 
 /// Under epoll a read that does not fill its buffer has emptied the stream, a write that does not take all has filled it, and
@@ -97,8 +98,8 @@ pub(super) struct Closing {
     last: Bytes,
     /// `last` is written and our side shut down.
     shut: bool,
-    /// Octets that may still be drained.
-    drain: usize,
+    /// Octets that may still be drained; no matter how many if `None`.
+    drain: Option<usize>,
 }
 
 /// What came of a read.
@@ -124,8 +125,8 @@ pub(super) enum Written {
 pub(super) enum Linger {
     /// Room to write.
     Writing,
-    /// The end of the peer's side.
-    Draining,
+    /// The end of the peer's side. So many octets were drained in this step.
+    Draining(usize),
     /// Nothing: drop it.
     Over,
 }
@@ -250,9 +251,9 @@ impl Open {
 }
 
 impl Closing {
-    /// Prepares to write `last` and then to wait for the peer's end.
-    pub(super) fn new(since: Instant, last: Bytes) -> Self {
-        Self { since, last, shut: false, drain: DRAIN_OCTETS }
+    /// Prepares to write `last` and then to wait for the peer's end, whatever comes before it if we end `in_order`.
+    pub(super) fn new(since: Instant, last: Bytes, in_order: bool) -> Self {
+        Self { since, last, shut: false, drain: (!in_order).then_some(DRAIN_OCTETS) }
     }
 
     /// Returns when it began to close.
@@ -265,7 +266,12 @@ impl Closing {
         self.shut
     }
 
-    /// Goes on as far as it goes without waiting.
+    /// Returns whether the peer is heard out.
+    pub(super) fn is_in_order(&self) -> bool {
+        self.drain.is_none()
+    }
+
+    /// Goes on as far as it goes without waiting, and reads once: a peer may send faster than we drain.
     pub(super) fn step(&mut self, transport: &mut Transport, buffer: &mut [u8]) -> Linger {
         while !self.shut {
             if self.last.is_empty() {
@@ -283,13 +289,17 @@ impl Closing {
                 }
             }
         }
-        while transport.readable {
-            match transport.read(buffer) {
-                Received::Nothing => break,
-                Received::Octets(octets) if octets < self.drain => self.drain -= octets,
-                Received::Octets(_) | Received::Ended(_) => return Linger::Over,
-            }
+        if !transport.readable {
+            return Linger::Draining(0);
         }
-        Linger::Draining
+        match (transport.read(buffer), &mut self.drain) {
+            (Received::Nothing, _) => Linger::Draining(0),
+            (Received::Octets(octets), None) => Linger::Draining(octets),
+            (Received::Octets(octets), Some(drain)) if octets < *drain => {
+                *drain -= octets;
+                Linger::Draining(octets)
+            }
+            (Received::Octets(_) | Received::Ended(_), _) => Linger::Over,
+        }
     }
 }

@@ -122,12 +122,16 @@ pub enum Action {
     /// Accept connections again.
     StartAccept,
     /// The socket is done with this peer's transport, or with dialling it. Write `last` if it is not empty, shut the
-    /// write side down, read a little on so that it is not destroyed by a reset, and close.
+    /// write side down, read on so that what was written is not destroyed by a reset, and close: see `in_order`.
     Close {
         /// The peer. Calls for it are ignored from now on, until it is dialled again.
         peer: PeerId,
         /// Last words for the peer, such as an ERROR.
         last: Bytes,
+        /// The socket is being closed, and messages that count as sent may be on their way still: read all that the peer
+        /// sends until it ends its side, for as long as the linger lasts. Otherwise a little is enough: whoever breaks
+        /// the protocol need not be heard out.
+        in_order: bool,
     },
 }
 

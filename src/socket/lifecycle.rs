@@ -28,6 +28,7 @@ impl<P: Pattern> Socket<P> {
             return;
         };
         if let Some(conn) = slot.conn.take() {
+            let in_order = matches!(cause, Cause::Closing) && slot.connected.is_some();
             let mut queue = conn.into_queue();
             if let Some(reason) = reason {
                 encode::error(queue.control(), reason);
@@ -38,11 +39,11 @@ impl<P: Pattern> Socket<P> {
                 Cause::Closing if !queue.is_control_begun() => Bytes::new(),
                 _ => queue.take_last_words(),
             };
-            self.core.act(Action::Close { peer, last });
+            self.core.act(Action::Close { peer, last, in_order });
             self.gone(now, peer, queue, cause);
         } else if let Some(link) = &slot.link {
             if link.state == LinkState::Dialing {
-                self.core.act(Action::Close { peer, last: Bytes::new() });
+                self.core.act(Action::Close { peer, last: Bytes::new(), in_order: false });
             }
             self.down(now, peer, &cause);
         }
@@ -129,6 +130,12 @@ impl<P: Pattern> Socket<P> {
     /// Is it closed, with the last event taken or waiting to be?
     pub fn is_closed(&self) -> bool {
         self.core.closing.as_ref().is_some_and(|closing| closing.done)
+    }
+
+    /// While closing: when the linger is over, unless it has no end.
+    #[cfg(feature = "net")]
+    pub(crate) fn linger_end(&self) -> Option<Instant> {
+        self.core.closing.as_ref().and_then(|closing| closing.deadline)
     }
 
     /// While closing: ends a peer that has nothing more to be sent, and all of those as soon as no message waits for

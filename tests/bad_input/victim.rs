@@ -152,7 +152,7 @@ impl<P: Pattern> Victim<P> {
 
     fn drain(&mut self) {
         while let Some(action) = self.socket.poll_action() {
-            if let Action::Close { peer, last } = action {
+            if let Action::Close { peer, last, .. } = action {
                 self.closed.push((peer, last.to_vec()));
             }
         }

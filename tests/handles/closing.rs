@@ -1,6 +1,7 @@
 //! The end of a handle: by a close, by a drop, in the middle of calls.
 
 use std::net::TcpListener;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use zmio::net::{HandleOptions, OpenError, RecvError};
@@ -152,6 +153,46 @@ fn a_close_lingers_until_a_slow_peer_has_read() {
     (0..accepted).for_each(|_| drop(slow.read_frame()));
     assert!(slow.read_to_end().is_empty());
     drop(slow);
+    assert_eq!(closing.returns(), Ok(0));
+}
+
+#[test]
+fn what_a_close_counts_as_sent_reaches_a_peer_that_goes_on_sending_and_reads_slowly() {
+    const MESSAGES: u64 = 64;
+    let router = router();
+    // Its buffer holds a few of them, the rest is in ours.
+    let mut slow = Raw::connect_narrow(&at(&router)).handshake("DEALER", b"slow");
+    let to = connected(&router);
+    (0..MESSAGES).for_each(|_| router.send(&to, vec![7; 1_000]).expect("there is room"));
+    eventually("all is sent", || peer(&router, &to).filter(|peer| peer.counts.queued == 0));
+    let closing = call(move || router.close(None));
+    let chatter = octets::frame(0, &[0; 1_000]).repeat(64);
+    let start = Instant::now();
+    // Longer than a peer that is in the wrong is heard out, and more than it may say.
+    while start.elapsed() < Duration::from_millis(1_500) {
+        slow.write(&chatter);
+        thread::sleep(Duration::from_millis(10));
+    }
+    for n in 0..MESSAGES {
+        assert_eq!(slow.read_frame().body, [7; 1_000], "{n}");
+        slow.write(&chatter);
+    }
+    assert!(slow.read_to_end().is_empty());
+    drop(slow);
+    assert_eq!(closing.returns(), Ok(0));
+}
+
+#[test]
+fn a_second_close_ends_the_wait_of_the_first_for_a_peer_that_never_ends() {
+    let router = router();
+    let mut silent = Raw::connect(&at(&router)).handshake("DEALER", b"silent");
+    let to = connected(&router);
+    router.send(&to, "the last").expect("it is there");
+    let patient = router.clone();
+    let closing = call(move || patient.close(None));
+    assert_eq!(silent.read_frame().body, b"the last");
+    assert!(silent.read_to_end().is_empty());
+    assert_eq!(router.close(Some(Duration::ZERO)), Ok(0));
     assert_eq!(closing.returns(), Ok(0));
 }
 

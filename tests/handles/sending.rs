@@ -82,9 +82,11 @@ fn a_peer_that_reads_is_not_full_however_fast_it_is_sent_to() {
     let to = connected(&router);
     // The system takes them all at once.
     (0..2_000).for_each(|n| router.send(&to, numbered(n)).expect("there is room"));
-    assert_eq!(router.close(Some(PATIENCE)), Ok(0));
+    let closing = call(move || router.close(Some(PATIENCE)));
     let (frames, _) = crate::support::octets::frames(&raw.read_to_end());
     assert_eq!(frames.len(), 2_000);
+    drop(raw);
+    assert_eq!(closing.returns(), Ok(0));
 }
 
 #[test]

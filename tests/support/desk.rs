@@ -103,7 +103,7 @@ impl<P: Pattern> Desk<P> {
                     self.with(peer, |end| end.paused = false);
                     self.hand_in(peer);
                 }
-                Action::Close { peer, last } => {
+                Action::Close { peer, last, .. } => {
                     self.with(peer, |end| {
                         end.closed = true;
                         end.decoder.feed(&last);

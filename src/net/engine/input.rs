@@ -90,10 +90,7 @@ impl<P: Pattern> Engine<P> {
                 let octets = match &stream.phase {
                     Phase::Dialing(_) => 0,
                     Phase::Open(_) => self.read(key),
-                    Phase::Closing(_) => {
-                        self.linger(key);
-                        0
-                    }
+                    Phase::Closing(_) => self.linger(key),
                 };
                 self.requeue(key);
                 octets

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::{Carrier, Engine, MAX_CLOSING};
 use crate::net::stream::{Closing, Linger, Phase, SLICES, Written};
 use crate::socket::{Action, Pattern, PeerId};
+use crate::time::Instant;
 
 /// Octets written to one peer in one flush before the others have their turn. A loopback peer that reads as fast as we write
 /// would never let go of us.
@@ -15,6 +16,11 @@ const FLUSH_OCTETS: usize = 1024 * 1024;
 
 /// How long the last octets may take, and then again how long the peer has to end its side.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How long a peer has at most to end its side when the socket closes, whatever the linger. It does so when it has read
+/// all, and what both systems hold by then, some 10 MiB, comes through a slow line in that time. One that hangs, or
+/// that sends for ever, must not keep the application from its end.
+const LINGER_IN_ORDER: Duration = Duration::from_secs(30);
 
 impl<P: Pattern> Engine<P> {
     /// Carries out what the socket wants: writes what is queued, dials, closes, starts and stops reading.
@@ -55,7 +61,7 @@ impl<P: Pattern> Engine<P> {
             Action::ResumeRead { peer } => self.set_paused(peer, false),
             Action::StopAccept => self.set_stopped(true),
             Action::StartAccept => self.set_stopped(false),
-            Action::Close { peer, last } => self.let_go(peer, last),
+            Action::Close { peer, last, in_order } => self.let_go(peer, last, in_order),
         }
     }
 
@@ -87,7 +93,7 @@ impl<P: Pattern> Engine<P> {
     }
 
     /// Ends the connection or the dial of a peer that the socket is done with.
-    pub(super) fn let_go(&mut self, peer: PeerId, last: Bytes) {
+    pub(super) fn let_go(&mut self, peer: PeerId, last: Bytes, in_order: bool) {
         let key = match self.take_carrier(peer) {
             Some(Carrier::Stream(key)) => key,
             Some(Carrier::Lookup) => return self.resolver.cancel(peer),
@@ -98,9 +104,11 @@ impl<P: Pattern> Engine<P> {
         };
         match &stream.phase {
             Phase::Open(open) if open.write_failed.is_none() => {
-                stream.phase = Phase::Closing(Closing::new(self.now, last));
-                self.closing.insert((self.now, key));
-                self.set_deadline(key, Some(self.now + LINGER));
+                stream.phase = Phase::Closing(Closing::new(self.now, last, in_order));
+                if !in_order {
+                    self.closing.insert((self.now, key));
+                }
+                self.set_deadline(key, Some(self.linger_deadline(in_order)));
                 self.linger(key);
                 self.requeue(key);
                 self.cut_oldest_closing();
@@ -109,30 +117,57 @@ impl<P: Pattern> Engine<P> {
         }
     }
 
-    /// Drops the stream that has been closing for longest, if there are too many. When the engine closes all may linger:
+    /// How long a stream may take from now on to go a step further.
+    fn linger_deadline(&self, in_order: bool) -> Instant {
+        let least = self.now + LINGER;
+        if !in_order {
+            return least;
+        }
+        let most = self.now + LINGER_IN_ORDER;
+        self.socket.linger_end().map_or(most, |end| end.min(most)).max(least)
+    }
+
+    /// Lets no stream linger for longer than the socket does now.
+    pub(super) fn shorten_lingers(&mut self) {
+        let most = self.linger_deadline(true);
+        let late: Vec<_> = self.deadlines.iter().filter(|&&(at, _)| at > most).map(|&(_, key)| key).collect();
+        for key in late {
+            if self.sources.stream_mut(key).is_some_and(|stream| matches!(stream.phase, Phase::Closing(_))) {
+                self.set_deadline(key, Some(most));
+            }
+        }
+    }
+
+    /// Drops the stream that has been closing for longest, if there are too many. Those that close with the socket do not count:
     /// no more come.
     fn cut_oldest_closing(&mut self) {
-        if self.closing.len() > MAX_CLOSING && !self.acceptance.closed {
+        if self.closing.len() > MAX_CLOSING {
             if let Some((_, oldest)) = self.closing.pop_first() {
                 self.drop_stream(oldest);
             }
         }
     }
 
-    /// Takes a closing stream further.
-    pub(super) fn linger(&mut self, key: usize) {
+    /// Takes a closing stream further, and returns how many octets were read.
+    pub(super) fn linger(&mut self, key: usize) -> usize {
         let Some(stream) = self.sources.stream_mut(key) else {
-            return;
+            return 0;
         };
         let Phase::Closing(closing) = &mut stream.phase else {
-            return;
+            return 0;
         };
-        let was_shut = closing.is_shut();
+        let (was_shut, in_order) = (closing.is_shut(), closing.is_in_order());
         match closing.step(&mut stream.transport, &mut self.scratch) {
             Linger::Over => self.drop_stream(key),
-            Linger::Draining if !was_shut => self.set_deadline(key, Some(self.now + LINGER)),
-            Linger::Draining | Linger::Writing => {}
+            Linger::Writing => {}
+            Linger::Draining(octets) => {
+                if !was_shut {
+                    self.set_deadline(key, Some(self.linger_deadline(in_order)));
+                }
+                return octets;
+            }
         }
+        0
     }
 
     /// Writes what a stream has, until there is no more or no room. Returns whether to go on in the next turn.

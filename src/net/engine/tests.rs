@@ -52,6 +52,16 @@ impl Rig {
         (peer, listener.accept().unwrap().0)
     }
 
+    /// As `connected`, with the handshake complete.
+    fn greeted(&mut self) -> TcpStream {
+        let (_, mut other) = self.connected();
+        other.write_all(&hello(SocketType::Router, b"")).unwrap();
+        while !matches!(self.engine.poll_event(), Some(Event::Connected { .. })) {
+            self.turn();
+        }
+        other
+    }
+
     fn turn(&mut self) {
         let mut events = Events::with_capacity(16);
         let wait = self.engine.timeout().map_or(PATIENCE, |timeout| timeout.min(PATIENCE));
@@ -139,7 +149,7 @@ fn last_words_that_nobody_reads_are_given_up() {
     rig.engine.dial_next(peer, vec![address].into_iter(), None);
     rig.until_open(peer);
     // More than the system buffers.
-    rig.engine.let_go(peer, vec![0; 64 << 20].into());
+    rig.engine.let_go(peer, vec![0; 64 << 20].into(), false);
     assert!(rig.engine.carrier(peer).is_none());
     assert_eq!(rig.engine.connections(), 1);
     rig.pass(Duration::from_millis(500));
@@ -153,7 +163,7 @@ fn a_peer_that_sends_on_after_the_end_is_cut_before_the_deadline() {
     let mut rig = Rig::new();
     let (peer, mut other) = rig.connected();
     let Some(Carrier::Stream(key)) = rig.engine.carrier(peer) else { panic!("no stream") };
-    rig.engine.let_go(peer, Bytes::new());
+    rig.engine.let_go(peer, Bytes::new(), false);
     other.set_nonblocking(true).unwrap();
     let deadline = std::time::Instant::now() + PATIENCE;
     // No timer fires in here.
@@ -162,6 +172,71 @@ fn a_peer_that_sends_on_after_the_end_is_cut_before_the_deadline() {
         let _ = other.write(&[0; 4096]);
         stream.transport.readable = true;
         rig.engine.linger(key);
+    }
+}
+
+#[test]
+fn a_peer_that_never_ends_holds_up_a_close_for_the_linger_and_within_bounds() {
+    const SECOND: Duration = Duration::from_secs(1);
+    for (linger, cut) in [
+        (None, 30 * SECOND),
+        (Some(100 * SECOND), 30 * SECOND),
+        (Some(5 * SECOND), 5 * SECOND),
+        (Some(Duration::ZERO), SECOND),
+    ] {
+        let mut rig = Rig::new();
+        let _other = rig.greeted();
+        rig.engine.close(linger);
+        rig.engine.flush();
+        assert!(rig.engine.socket().is_closed() && !rig.engine.is_closed(), "{linger:?}");
+        rig.pass(cut - SECOND / 2);
+        assert_eq!(rig.engine.connections(), 1, "{linger:?}");
+        rig.pass(cut + SECOND / 2);
+        assert!(rig.engine.is_closed(), "{linger:?}");
+    }
+}
+
+#[test]
+fn another_close_shortens_the_wait_for_a_peer_that_never_ends() {
+    let mut rig = Rig::new();
+    let _other = rig.greeted();
+    rig.engine.close(None);
+    rig.engine.flush();
+    rig.engine.close(Some(Duration::from_secs(5)));
+    rig.pass(Duration::from_secs(4));
+    assert_eq!(rig.engine.connections(), 1);
+    rig.pass(Duration::from_secs(6));
+    assert!(rig.engine.is_closed());
+}
+
+#[test]
+fn a_peer_that_was_never_greeted_does_not_hold_up_a_close() {
+    let mut rig = Rig::new();
+    let (_, _other) = rig.connected();
+    rig.engine.close(None);
+    rig.engine.flush();
+    assert_eq!(rig.engine.connections(), 1);
+    rig.pass(Duration::from_millis(1500));
+    assert!(rig.engine.is_closed());
+}
+
+#[test]
+fn a_peer_that_sends_faster_than_it_is_drained_does_not_hold_up_a_turn() {
+    let mut rig = Rig::new();
+    let mut other = rig.greeted();
+    rig.engine.scratch = BytesMut::zeroed(MIN_READ);
+    rig.engine.close(None);
+    other.write_all(&[0; 4 * MIN_READ]).unwrap();
+    rig.engine.flush();
+    let key = rig.engine.deadlines.first().unwrap().1;
+    let deadline = std::time::Instant::now() + PATIENCE;
+    for _ in 0..2 {
+        let stream = rig.engine.sources.stream_mut(key).unwrap();
+        while stream.transport.io.peek(&mut [0; MIN_READ]).unwrap_or(0) < MIN_READ {
+            assert!(std::time::Instant::now() < deadline, "it does not come");
+        }
+        stream.transport.readable = true;
+        assert_eq!(rig.engine.visit(key), MIN_READ);
     }
 }
 
@@ -325,7 +400,7 @@ fn a_stale_id_does_not_reach_the_stream_of_the_next_peer() {
     let new = rig.peer();
     assert_eq!((old.index(), old == new), (new.index(), false));
     rig.engine.dial_next(new, vec![address].into_iter(), None);
-    rig.engine.let_go(old, Bytes::new());
+    rig.engine.let_go(old, Bytes::new(), false);
     rig.until_open(new);
 }
 

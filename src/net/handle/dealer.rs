@@ -184,6 +184,11 @@ impl Dealer {
     /// (`None`: as long as it takes), and returns how many messages were not sent. Blocks until then, and no longer than
     /// `linger`. Another call waits for the same end, and may shorten the linger.
     ///
+    /// Sent is what the system has taken over. It arrives if the connection then ends in good order, so `close` waits for
+    /// the peers to end their sides, which they do as soon as they have read all: for no longer than `linger`, and 30
+    /// seconds after the last was written whatever the linger. When a linger of less than a second is over, that goes on
+    /// behind it up to a second. Where it is cut short, by this or by the end of the program, what the peer has not read yet may be lost.
+    ///
     /// # Errors
     ///
     /// [`CloseError`] if the I/O thread has failed.

@@ -214,11 +214,12 @@ impl<S: Side> Desk<S> {
     }
 
     /// Tells the I/O thread to close, waits for its end, and says how many messages were not sent. What is written by then
-    /// may need longer to end in good order than `linger` allows; that is not waited for.
+    /// may need longer to end in good order than `linger` allows; that is not waited for. A later call may have
+    /// less patience, with the messages or with that.
     pub(super) fn close(&self, linger: Option<Duration>) -> Result<u64, CloseError> {
         let wait = linger.map_or(Wait::Forever, until);
         let mut out = lock(&self.out);
-        if out.end.is_none() {
+        if !out.finished {
             out.closing = true;
             // Behind the messages that were left before, and before none.
             out.orders.push(Box::new(move |engine| {
@@ -360,15 +361,13 @@ impl<S: Side> Desk<S> {
         room
     }
 
-    /// The socket is at its end: every call that waits returns, and none waits any more.
+    /// The socket is at its end: every call that waits returns, and none waits any more. Orders are still carried out: one may be a
+    /// close with less patience for the connections.
     pub(super) fn end(&self, end: Result<u64, CloseError>) {
         let mut out = lock(&self.out);
         out.end.get_or_insert(end);
         (out.entries, out.packs) = (Vec::new(), Packs::default());
-        // Whoever asked something is told by the loss of the question.
-        let orders = mem::take(&mut out.orders);
         drop(out);
-        drop(orders);
         lock(&self.ready).ended = true;
         self.room.notify_all();
         self.came.notify_all();
@@ -377,7 +376,12 @@ impl<S: Side> Desk<S> {
     /// The I/O thread has ended.
     pub(super) fn finish(&self) {
         self.end(Err(CloseError));
-        lock(&self.out).finished = true;
+        let mut out = lock(&self.out);
+        out.finished = true;
+        // Whoever asked something is told by the loss of the question.
+        let orders = mem::take(&mut out.orders);
+        drop(out);
+        drop(orders);
         self.room.notify_all();
     }
 }

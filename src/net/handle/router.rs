@@ -221,6 +221,11 @@ impl Router {
     ///
     /// A broadcast counts once for each peer that it was queued for.
     ///
+    /// Sent is what the system has taken over. It arrives if the connection then ends in good order, so `close` waits for
+    /// the peers to end their sides, which they do as soon as they have read all: for no longer than `linger`, and 30
+    /// seconds after the last was written whatever the linger. When a linger of less than a second is over, that goes on
+    /// behind it up to a second. Where it is cut short, by this or by the end of the program, what the peer has not read yet may be lost.
+    ///
     /// # Errors
     ///
     /// [`CloseError`] if the I/O thread has failed.

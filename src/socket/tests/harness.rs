@@ -140,7 +140,7 @@ impl<P: Pattern> Rig<P> {
                 }
                 Action::StopAccept => "stop".to_string(),
                 Action::StartAccept => "start".to_string(),
-                Action::Close { peer, last } => {
+                Action::Close { peer, last, .. } => {
                     self.written.entry(peer).or_default().extend_from_slice(&last);
                     format!("close {}", peer.index())
                 }

@@ -93,7 +93,7 @@ impl<P: Pattern> Driver<P> {
                 self.accepting = true;
                 self.stirred = true;
             }
-            Action::Close { peer, last } => {
+            Action::Close { peer, last, .. } => {
                 net.trace(self.host, "close", peer.index() as u64, last.len() as u64);
                 if let Some(dial) = self.dials.remove(&peer) {
                     self.aborted.push(dial);
