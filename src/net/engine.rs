@@ -8,9 +8,11 @@ mod output;
 #[cfg(test)]
 mod tests;
 
+use std::boxed::Box;
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::string::ToString;
 use std::time::Duration;
@@ -138,11 +140,13 @@ pub struct Engine<P: Pattern> {
     news: bool,
 }
 
-/// What carries a peer.
-#[derive(Clone, Copy, Debug)]
+/// What we have of a peer.
+#[derive(Debug)]
 struct Link {
     peer: PeerId,
-    carrier: Carrier,
+    carrier: Option<Carrier>,
+    /// The address at which it was reached last, until it has completed a handshake there. In a box, since most have none.
+    doubtful: Option<Box<SocketAddr>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -235,7 +239,7 @@ impl<P: Pattern> Engine<P> {
     ///
     /// Returns at once; [`Event::Connected`] tells of the connection and [`Event::Retrying`] of each attempt that failed. A
     /// name is looked up by a short-lived thread, anew for each attempt, and its addresses are tried in the order of
-    /// the system.
+    /// the system; but if one was reached and the handshake with it came to nothing, the next attempt begins behind that one.
     ///
     /// # Errors
     ///
@@ -338,26 +342,28 @@ impl<P: Pattern> Engine<P> {
 
     fn carrier(&self, peer: PeerId) -> Option<Carrier> {
         let link = self.links.get(peer.index())?.as_ref()?;
-        (link.peer == peer).then_some(link.carrier)
+        link.carrier.filter(|_| link.peer == peer)
     }
 
     fn set_carrier(&mut self, peer: PeerId, carrier: Carrier) {
         let index = peer.index();
         if self.links.len() <= index {
-            self.links.resize(index + 1, None);
+            self.links.resize_with(index + 1, || None);
         }
-        if let Some(link) = self.links.get_mut(index) {
-            *link = Some(Link { peer, carrier });
+        match self.links.get_mut(index) {
+            Some(Some(link)) if link.peer == peer => link.carrier = Some(carrier),
+            Some(link) => *link = Some(Link { peer, carrier: Some(carrier), doubtful: None }),
+            None => {}
         }
     }
 
     /// Forgets what carries `peer`, and says what it was. A newer peer at the same index keeps its own.
     fn take_carrier(&mut self, peer: PeerId) -> Option<Carrier> {
-        let carrier = self.carrier(peer)?;
-        if let Some(link) = self.links.get_mut(peer.index()) {
-            *link = None;
-        }
-        Some(carrier)
+        self.link_mut(peer)?.carrier.take()
+    }
+
+    fn link_mut(&mut self, peer: PeerId) -> Option<&mut Link> {
+        self.links.get_mut(peer.index())?.as_mut().filter(|link| link.peer == peer)
     }
 
     /// Sets or clears the deadline of a stream.

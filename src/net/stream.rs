@@ -71,6 +71,7 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Dialing {
     pub(super) peer: PeerId,
+    pub(super) address: SocketAddr,
     /// The addresses to try after this one.
     pub(super) next: vec::IntoIter<SocketAddr>,
 }
@@ -87,6 +88,8 @@ pub(super) struct Open {
     pub(super) appetite: usize,
     /// The socket has something to write.
     pub(super) wants_write: bool,
+    /// It was dialled, and has not completed its handshake as far as we have seen.
+    pub(super) unproven: bool,
     /// Why writing ended while reading goes on, since what the peer sent before may still be there.
     pub(super) write_failed: Option<Closed>,
 }
@@ -139,7 +142,7 @@ impl Stream {
 
     /// A stream that was accepted.
     pub(super) fn open(io: TcpStream, peer: PeerId) -> Self {
-        let mut stream = Self::new(io, Phase::Open(Open::new(peer)));
+        let mut stream = Self::new(io, Phase::Open(Open::new(peer, false)));
         // As a rule there is room, and if not, `WouldBlock` says so.
         stream.transport.writable = true;
         stream
@@ -245,8 +248,16 @@ impl Transport {
 }
 
 impl Open {
-    pub(super) fn new(peer: PeerId) -> Self {
-        Self { peer, paused: false, rest: Bytes::new(), appetite: MIN_READ, wants_write: false, write_failed: None }
+    pub(super) fn new(peer: PeerId, unproven: bool) -> Self {
+        Self {
+            peer,
+            paused: false,
+            rest: Bytes::new(),
+            appetite: MIN_READ,
+            wants_write: false,
+            unproven,
+            write_failed: None,
+        }
     }
 }
 

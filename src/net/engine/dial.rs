@@ -1,8 +1,10 @@
 //! Dialling: one address after the other, each with its own deadline.
 
+use std::boxed::Box;
 use std::net::SocketAddr;
 use std::string::ToString;
 use std::vec;
+use std::vec::Vec;
 
 use mio::net::TcpStream;
 
@@ -54,7 +56,7 @@ impl<P: Pattern> Engine<P> {
         for (peer, result) in self.resolver.take_results() {
             self.take_carrier(peer);
             match result {
-                Ok(addresses) => self.dial_next(peer, addresses.into_iter(), None),
+                Ok(addresses) => self.dial_found(peer, addresses),
                 Err(error) => self.dial_failed(peer, error),
             }
         }
@@ -66,6 +68,16 @@ impl<P: Pattern> Engine<P> {
             self.take_carrier(peer);
             self.dial_failed(peer, resolve::late(self.options.dial_limit()));
         }
+    }
+
+    /// Dials the addresses of a name. One that lets us in and is no peer, though a later one may be, must not be the one that each
+    /// attempt ends at.
+    pub(super) fn dial_found(&mut self, peer: PeerId, mut addresses: Vec<SocketAddr>) {
+        let doubtful = self.link_mut(peer).and_then(|link| link.doubtful.take());
+        if let Some(at) = addresses.iter().position(|address| doubtful.as_deref() == Some(address)) {
+            addresses.rotate_left(at + 1);
+        }
+        self.dial_next(peer, addresses.into_iter(), None);
     }
 
     /// Dials the first of `addresses` that does not fail at once. `failed` is what came of the one before.
@@ -84,7 +96,7 @@ impl<P: Pattern> Engine<P> {
                 }
             };
             let next = addresses.clone();
-            let stream = Stream::dialing(io, Dialing { peer, next });
+            let stream = Stream::dialing(io, Dialing { peer, address, next });
             match self.sources.insert(Source::Stream(stream)) {
                 Ok(key) => {
                     self.set_carrier(peer, Carrier::Stream(key));
@@ -106,13 +118,16 @@ impl<P: Pattern> Engine<P> {
         let Phase::Dialing(dialing) = &stream.phase else {
             return;
         };
-        let peer = dialing.peer;
+        let (peer, dialled) = (dialing.peer, dialing.address);
         match tcp::dialed(&stream.transport.io) {
             Ok(None) => {}
             Ok(Some(address)) => {
                 tcp::prepare(&stream.transport.io, &self.options);
-                stream.phase = Phase::Open(Open::new(peer));
+                stream.phase = Phase::Open(Open::new(peer, true));
                 self.set_deadline(key, None);
+                if let Some(link) = self.link_mut(peer) {
+                    link.doubtful = Some(Box::new(dialled));
+                }
                 self.socket.handle_dialed(self.now, peer, address);
             }
             Err(error) => self.dial_over(key, error),
@@ -124,7 +139,7 @@ impl<P: Pattern> Engine<P> {
         let Some(stream) = self.sources.stream_mut(key) else {
             return;
         };
-        let Phase::Dialing(Dialing { peer, next }) = &mut stream.phase else {
+        let Phase::Dialing(Dialing { peer, next, .. }) = &mut stream.phase else {
             return;
         };
         let (peer, next) = (*peer, std::mem::take(next));

@@ -166,6 +166,14 @@ impl<P: Pattern> Engine<P> {
         } else if octets == open.appetite {
             open.appetite = (2 * octets).min(self.scratch.len());
         }
+        // Its address is a good one if what it said completes its handshake.
+        let peer = open.peer;
+        if open.unproven && self.socket.peer(peer).is_some_and(|peer| peer.is_connected()) {
+            open.unproven = false;
+            if let Some(link) = self.link_mut(peer) {
+                link.doubtful = None;
+            }
+        }
         octets
     }
 

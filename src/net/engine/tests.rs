@@ -12,7 +12,7 @@ use super::*;
 use crate::conn::Mark;
 use crate::net::stream::{MIN_READ, Phase};
 use crate::socket::tests::harness::hello;
-use crate::socket::{Action, Dealer, DialError, Options};
+use crate::socket::{Action, Backoff, Dealer, DialError, Options};
 use crate::wire::{FrameKind, SocketType, encode};
 
 /// How long anything may take that is expected to happen.
@@ -56,9 +56,7 @@ impl Rig {
     fn greeted(&mut self) -> TcpStream {
         let (_, mut other) = self.connected();
         other.write_all(&hello(SocketType::Router, b"")).unwrap();
-        while !matches!(self.engine.poll_event(), Some(Event::Connected { .. })) {
-            self.turn();
-        }
+        self.until_event(|event| matches!(event, Event::Connected { .. }));
         other
     }
 
@@ -74,6 +72,19 @@ impl Rig {
         let deadline = std::time::Instant::now() + PATIENCE;
         while !self.is_open(peer) {
             assert!(std::time::Instant::now() < deadline, "not connected");
+            self.turn();
+        }
+    }
+
+    fn until_event(&mut self, is_it: impl Fn(&Event) -> bool) {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        loop {
+            while let Some(event) = self.engine.poll_event() {
+                if is_it(&event) {
+                    return;
+                }
+            }
+            assert!(std::time::Instant::now() < deadline, "it does not come");
             self.turn();
         }
     }
@@ -114,6 +125,39 @@ fn the_next_address_is_dialled_when_one_refuses() {
     rig.engine.dial_next(peer, vec![silent, silent, address].into_iter(), None);
     rig.until_open(peer);
     assert!(rig.engine.poll_event().is_none(), "a failure was reported");
+}
+
+#[test]
+fn an_address_that_is_reached_and_is_no_peer_does_not_hide_the_others_of_its_name() {
+    // Longer than this test: it dials by hand.
+    let backoff = Backoff { first: Duration::from_secs(3_600), cap: Duration::from_secs(3_600) };
+    let mut rig = Rig::with(Options::new().backoff(backoff));
+    let listeners = [(); 3].map(|()| listener());
+    let addresses = listeners.each_ref().map(|(_, address)| *address);
+    let peer = rig.peer();
+    // Whom each dial reaches, and whether that is a peer. One that is stays the first choice.
+    for (number, (reached, is_peer)) in
+        [(0, false), (1, false), (2, false), (0, false), (1, true), (0, true), (0, false), (1, false)]
+            .into_iter()
+            .enumerate()
+    {
+        rig.engine.dial_found(peer, addresses.to_vec());
+        rig.until_open(peer);
+        let Some(Carrier::Stream(key)) = rig.engine.carrier(peer) else { panic!("no stream") };
+        let stream = rig.engine.sources.stream_mut(key).unwrap();
+        assert_eq!(stream.transport.io.peer_addr().unwrap(), addresses[reached], "dial {number}");
+        let mut other = listeners[reached].0.accept().unwrap().0;
+        if is_peer {
+            other.write_all(&hello(SocketType::Router, b"")).unwrap();
+            rig.until_event(|event| matches!(event, Event::Connected { .. }));
+        } else {
+            other.write_all(b"HTTP/1.1 400 Bad Request\r\n").unwrap();
+        }
+        drop(other);
+        rig.until_event(|event| matches!(event, Event::Retrying { .. }));
+        rig.pass(Duration::from_secs(7_200));
+        assert!(matches!(rig.engine.socket_mut().poll_action(), Some(Action::Dial { .. })), "dial {number}");
+    }
 }
 
 #[test]
