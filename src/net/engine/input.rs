@@ -150,8 +150,14 @@ impl<P: Pattern> Engine<P> {
             return 0;
         };
         let octets = match transport.read(self.scratch.get_mut(..size).unwrap_or_default()) {
-            Received::Nothing => return 0,
             Received::Octets(octets) => octets,
+            Received::Nothing => {
+                // Not every error of a write ends the connection in the system too. All that the peer sent is read.
+                if let Some(closed) = open.write_failed.take() {
+                    self.ended(key, closed);
+                }
+                return 0;
+            }
             Received::Ended(closed) => {
                 // Writing saw the reset first, and the system tells it only once.
                 let closed = open.write_failed.take().unwrap_or(closed);
@@ -159,6 +165,8 @@ impl<P: Pattern> Engine<P> {
                 return 0;
             }
         };
+        // No event may come to say that there is nothing more.
+        transport.readable |= open.write_failed.is_some();
         open.rest = self.socket.handle_read(self.now, open.peer, &mut self.scratch, octets);
         if !open.rest.is_empty() {
             open.paused = true;

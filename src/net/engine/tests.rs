@@ -1,7 +1,7 @@
 //! What loopback does not show by itself: deadlines, and addresses that nobody listens at.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 use std::vec;
 
@@ -10,9 +10,10 @@ use mio::{Events, Poll};
 
 use super::*;
 use crate::conn::Mark;
+use crate::message::Message;
 use crate::net::stream::{MIN_READ, Phase};
 use crate::socket::tests::harness::hello;
-use crate::socket::{Action, Backoff, Dealer, DialError, Options};
+use crate::socket::{Action, Backoff, Cause, Closed, Dealer, DialError, Options};
 use crate::wire::{FrameKind, SocketType, encode};
 
 /// How long anything may take that is expected to happen.
@@ -343,6 +344,43 @@ fn a_message_that_is_nearly_whole_is_read_to_its_end_in_the_same_visit() {
         assert_eq!(rig.engine.visit(key), whole.len());
         assert!(matches!(rig.engine.poll_event(), Some(Event::Message { .. })));
     }
+}
+
+#[test]
+fn a_peer_that_lives_and_cannot_be_written_to_is_gone_when_all_that_came_is_read() {
+    let mut rig = Rig::new();
+    let mut other = rig.greeted();
+    let Some(Carrier::Stream(key)) = rig.engine.carrier(rig.engine.socket().peers().next().unwrap()) else {
+        panic!("no stream")
+    };
+    let stream = rig.engine.sources.stream_mut(key).unwrap();
+    // Each write fails from here on. The peer does not mind, so that its side has no end.
+    stream.transport.io.shutdown(Shutdown::Write).unwrap();
+    let mut whole = Vec::new();
+    encode::frame(&mut whole, FrameKind::Last, &[7; 1_000]);
+    // Not in one read.
+    let whole = whole.repeat(2 * MIN_READ / 1_000);
+    other.write_all(&whole).unwrap();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while stream.transport.io.peek(&mut vec![0; whole.len()]).unwrap_or(0) < whole.len() {
+        assert!(std::time::Instant::now() < deadline, "it does not come");
+    }
+    rig.engine.socket_mut().send(Message::from("to nobody")).unwrap();
+    rig.engine.flush();
+    let (mut messages, mut cause) = (0, None);
+    while cause.is_none() {
+        assert!(std::time::Instant::now() < deadline, "{messages} came, and no end");
+        rig.turn();
+        while let Some(event) = rig.engine.poll_event() {
+            match event {
+                Event::Message { .. } => messages += 1,
+                Event::Disconnected(end) => cause = Some(end.cause),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!((messages, cause), (2 * MIN_READ / 1_000, Some(Cause::Transport(Closed::Reset))));
+    assert_eq!(rig.engine.connections(), 0);
 }
 
 #[test]
