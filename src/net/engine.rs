@@ -27,7 +27,7 @@ use super::endpoint::Endpoint;
 use super::resolve::Resolver;
 use super::sources::{Listener, NO_TOKEN, Source, Sources};
 use super::stream::Phase;
-use super::tcp::{self, TcpOptions};
+use super::tcp::{self, Sites, TcpOptions};
 use crate::socket::{Event, Pattern, PeerId, Socket};
 use crate::time::Instant;
 
@@ -197,18 +197,30 @@ impl<P: Pattern> Engine<P> {
     ///
     /// Fails with the system's reason, after [`close`](Self::close), and when all tokens are in use.
     pub fn bind(&mut self, endpoint: &Endpoint) -> Result<Endpoint, BindError> {
-        let failed = |source| BindError::System { endpoint: endpoint.clone(), source };
-        if self.acceptance.closed {
-            return Err(BindError::Closed);
-        }
-        if !self.sources.has_room() {
-            return Err(failed(io::Error::other(NO_TOKEN)));
-        }
-        let (io, endpoint) = tcp::listen(endpoint).map_err(failed)?;
+        self.check_bindable(endpoint)?;
+        let sites = tcp::sites(endpoint);
+        self.bind_at(endpoint, &sites.map_err(|source| BindError::System { endpoint: endpoint.clone(), source })?)
+    }
+
+    /// As [`bind`](Self::bind), with a name that has been looked up.
+    pub(super) fn bind_at(&mut self, endpoint: &Endpoint, sites: &Sites) -> Result<Endpoint, BindError> {
+        self.check_bindable(endpoint)?;
+        let listening = tcp::listen(sites);
+        let (io, endpoint) = listening.map_err(|source| BindError::System { endpoint: endpoint.clone(), source })?;
         let listener = Listener { io, endpoint: endpoint.clone(), ready: false, queued: false };
         let registered = self.sources.insert(Source::Listener(listener));
         registered.map_err(|source| BindError::System { endpoint: endpoint.clone(), source })?;
         Ok(endpoint)
+    }
+
+    fn check_bindable(&self, endpoint: &Endpoint) -> Result<(), BindError> {
+        if self.acceptance.closed {
+            return Err(BindError::Closed);
+        }
+        if !self.sources.has_room() {
+            return Err(BindError::System { endpoint: endpoint.clone(), source: io::Error::other(NO_TOKEN) });
+        }
+        Ok(())
     }
 
     /// Stops listening at an endpoint that [`bind`](Self::bind) returned. Connections that were accepted there stay; those

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::string::ToString;
 use std::time::Duration;
+use std::vec;
 use std::vec::Vec;
 
 use mio::net::{TcpListener, TcpStream};
@@ -95,30 +96,38 @@ impl Default for TcpOptions {
     }
 }
 
-/// Opens a listener at `endpoint`, and returns the endpoint that it really got. Looks a name up, and waits for it.
-pub(super) fn listen(endpoint: &Endpoint) -> io::Result<(TcpListener, Endpoint)> {
-    match endpoint.place() {
+/// Where to listen for an endpoint, the first choice in front; whether IPv6 alone is meant is of no use to IPv4.
+#[derive(Debug)]
+pub(super) struct Sites {
+    addresses: Vec<(SocketAddr, bool)>,
+    /// They are all addresses of this machine, and called so.
+    anywhere: bool,
+}
+
+/// Finds where to listen for `endpoint`. Looks a name up, and waits for it.
+pub(super) fn sites(endpoint: &Endpoint) -> io::Result<Sites> {
+    let (addresses, anywhere) = match endpoint.place() {
         // IPv6 and IPv4 with one socket, or IPv4 alone where the system has no IPv6.
         &Place::Anywhere { port } => {
-            let (io, got) = listen_first(&[
-                ((Ipv6Addr::UNSPECIFIED, port).into(), false),
-                ((Ipv4Addr::UNSPECIFIED, port).into(), true),
-            ])?;
-            Ok((io, Endpoint::anywhere(got.port())))
+            let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+            let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+            (vec![(v6, false), (v4, true)], true)
         }
-        Place::At(address) => {
-            let (io, got) = listen_at(*address, true)?;
-            Ok((io, got.into()))
-        }
+        Place::At(address) => (vec![(*address, true)], false),
         Place::Named { host, port } => {
             let mut addresses: Vec<SocketAddr> = (&**host, *port).to_socket_addrs()?.collect();
             // Peers that dial `localhost` over IPv4 alone are the usual case.
             addresses.sort_by_key(SocketAddr::is_ipv6);
-            let addresses: Vec<_> = addresses.into_iter().map(|a| (a, true)).collect();
-            let (io, got) = listen_first(&addresses)?;
-            Ok((io, got.into()))
+            (addresses.into_iter().map(|address| (address, true)).collect(), false)
         }
-    }
+    };
+    Ok(Sites { addresses, anywhere })
+}
+
+/// Opens a listener at one of `sites`, and returns the endpoint that it really got.
+pub(super) fn listen(sites: &Sites) -> io::Result<(TcpListener, Endpoint)> {
+    let (io, got) = listen_first(&sites.addresses)?;
+    Ok((io, if sites.anywhere { Endpoint::anywhere(got.port()) } else { got.into() }))
 }
 
 /// Listens at the first address that this machine has.
@@ -233,6 +242,10 @@ mod tests {
 
     use super::*;
 
+    fn listen_at(endpoint: &str) -> (TcpListener, Endpoint) {
+        listen(&sites(&endpoint.parse().unwrap()).unwrap()).unwrap()
+    }
+
     #[test]
     fn a_dial_that_reached_itself_is_a_failed_dial() {
         // Binding first makes certain what otherwise takes an unlucky choice of the system.
@@ -260,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_port_of_its_own_is_really_got() {
-        let (io, got) = listen(&"tcp://*:0".parse().unwrap()).unwrap();
+        let (io, got) = listen_at("tcp://*:0");
         assert_ne!(got.port(), 0);
         assert_eq!(got.to_string(), format!("tcp://*:{}", got.port()));
         assert_eq!(io.local_addr().unwrap().port(), got.port());
@@ -268,14 +281,14 @@ mod tests {
 
     #[test]
     fn a_name_binds_ipv4_first() {
-        let (_io, got) = listen(&"tcp://localhost:0".parse().unwrap()).unwrap();
+        let (_io, got) = listen_at("tcp://localhost:0");
         assert!(got.address().unwrap().is_ipv4(), "{got}");
     }
 
     #[test]
     fn a_stream_has_no_delay_and_keeps_alive_by_option() {
         for idle in [None, Some(Duration::from_secs(60))] {
-            let (_listener, got) = listen(&"tcp://127.0.0.1:0".parse().unwrap()).unwrap();
+            let (_listener, got) = listen_at("tcp://127.0.0.1:0");
             let io = TcpStream::connect(got.address().unwrap()).unwrap();
             prepare(&io, &TcpOptions::new().keepalive(idle));
             assert!(io.nodelay().unwrap());

@@ -1,8 +1,10 @@
 //! Peers that come and go, and endpoints that open and close.
 
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use zmio::net::{HandleEvent, HandleOptions, OpenError, RecvError};
+use bytes::Bytes;
+use zmio::net::{BindError, HandleEvent, HandleOptions, OpenError, RecvError};
 use zmio::socket::Cause;
 use zmio::{Dealer, Event, Options, Router, SendError};
 
@@ -54,6 +56,44 @@ fn the_stats_are_of_all_peers_those_that_are_gone_included() {
         let stats = router.stats().expect("it is open");
         assert_eq!((stats.received, stats.sent, stats.queued), (n.into(), n.into(), 0));
     }
+}
+
+/// The octets of a message that keep whoever drops them until the test lets go.
+struct Sticky {
+    octets: Vec<u8>,
+    dropping: Sender<()>,
+    release: Receiver<()>,
+}
+
+impl AsRef<[u8]> for Sticky {
+    fn as_ref(&self) -> &[u8] {
+        &self.octets
+    }
+}
+
+impl Drop for Sticky {
+    fn drop(&mut self) {
+        let _ = self.dropping.send(());
+        let _ = self.release.recv_timeout(PATIENCE * 2);
+    }
+}
+
+#[test]
+fn a_name_to_listen_at_is_looked_up_without_the_thread_that_serves_the_others() {
+    let router = router();
+    let _raw = Raw::connect(&at(&router)).handshake("DEALER", b"reader");
+    let to = connected(&router);
+    let ((dropping, dropped), (letting_go, release)) = (channel(), channel());
+    let octets = vec![0; 64 * 1024];
+    router.send(&to, Bytes::from_owner(Sticky { octets, dropping, release })).expect("it is there");
+    // The I/O thread has written the message, and does nothing more until we say so.
+    dropped.recv_timeout(PATIENCE).expect("it is written");
+    let listener = router.clone();
+    // RFC 2606 reserves the top-level domain for this.
+    let refused = call(move || listener.listen("tcp://nobody.invalid:5557")).returns();
+    assert!(matches!(refused, Err(OpenError::Bind(BindError::System { .. }))), "{refused:?}");
+    letting_go.send(()).expect("it waits");
+    router.listen("tcp://localhost:0").expect("a name of this machine");
 }
 
 #[test]

@@ -90,8 +90,8 @@ impl Dealer {
         self.handle.disconnect(peer)
     }
 
-    /// Listens at one more endpoint; returns the one that it got, with the port that the system chose for port 0. While a name
-    /// is looked up, nothing is sent or received.
+    /// Listens at one more endpoint; returns the one that it got, with the port that the system chose for port 0. A name is
+    /// looked up first, by the thread that calls, which may take long and holds up no other.
     pub fn listen(&self, endpoint: &str) -> Result<Endpoint, OpenError> {
         self.handle.bind(endpoint)
     }

@@ -204,6 +204,11 @@ impl<S: Side> Desk<S> {
         true
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        let out = lock(&self.out);
+        out.closing || out.end.is_some()
+    }
+
     /// Wakes the I/O thread if it sleeps; once per sleep.
     fn wake(&self, mut out: MutexGuard<'_, Out<S>>) {
         let asleep = mem::replace(&mut out.asleep, false);

@@ -25,7 +25,7 @@ use std::vec::Vec;
 use self::desk::{Desk, Wait};
 use self::worker::{Side, Worker};
 use crate::message::Message;
-use crate::net::{BindError, ConnectError, Endpoint, EndpointError, Engine, UnbindError};
+use crate::net::{BindError, ConnectError, Endpoint, EndpointError, Engine, UnbindError, tcp};
 use crate::socket::{Counts, Event, PeerId, Socket};
 
 /// Why a handle could not be opened, or told to listen or dial.
@@ -124,7 +124,13 @@ impl<S: Side> Handle<S> {
 
     fn bind(&self, endpoint: &str) -> Result<Endpoint, OpenError> {
         let endpoint: Endpoint = endpoint.parse()?;
-        Ok(self.ask(move |engine| engine.bind(&endpoint))??)
+        if self.desk.is_closed() {
+            return Err(OpenError::Closed);
+        }
+        // Not by the I/O thread: to look a name up can take long, and that thread serves everybody, a close included.
+        let sites = tcp::sites(&endpoint);
+        let sites = sites.map_err(|source| BindError::System { endpoint: endpoint.clone(), source })?;
+        Ok(self.ask(move |engine| engine.bind_at(&endpoint, &sites))??)
     }
 
     fn connect(&self, endpoint: &str) -> Result<PeerId, OpenError> {
