@@ -100,6 +100,40 @@ fn a_router_that_receives_nothing_learns_of_new_peers_and_sends_to_them() {
 }
 
 #[test]
+fn events_that_nobody_takes_are_counted_before_they_are_forgotten() {
+    const PEERS: usize = 600;
+    let router = router();
+    // Each comes and goes: two events.
+    for _ in 0..PEERS {
+        let raw = Raw::connect(&at(&router)).handshake("DEALER", b"brief");
+        eventually("it is here", || crate::peer(&router, &id("brief")));
+        drop(raw);
+        eventually("it is gone", || router.peers().expect("it is open").is_empty().then_some(()));
+    }
+    let _last = Raw::connect(&at(&router)).handshake("DEALER", b"last");
+    eventually("it is here", || crate::peer(&router, &id("last")));
+    // Its event is laid ready at the end of the turn that answered us, and so before the next answer.
+    router.peers().expect("it is open");
+    let (mut kept, mut missed) = (0, vec![]);
+    let mut next = || match router.event_timeout(PATIENCE).expect("the last is among them") {
+        HandleEvent::Missed { events } => {
+            missed.push((kept, events));
+            false
+        }
+        HandleEvent::Socket(Event::Connected { info, .. }) => {
+            kept += 1;
+            info.identity == id("last")
+        }
+        _ => {
+            kept += 1;
+            false
+        }
+    };
+    while !next() {}
+    assert_eq!((kept, missed), (1_024, vec![(0, 2 * PEERS as u64 + 1 - 1_024)]));
+}
+
+#[test]
 fn what_a_peer_sent_before_it_left_is_received_under_its_name() {
     let router = router();
     let dealer = dealer_with(&router, Options::new().identity(id("brief")));

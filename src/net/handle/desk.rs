@@ -91,6 +91,8 @@ struct Ready<S: Side> {
     /// What they count.
     octets: usize,
     events: VecDeque<HandleEvent>,
+    /// How many events were forgotten before the first of them.
+    missed: u64,
     /// The I/O thread has more than there was room for.
     stalled: bool,
     waiting: usize,
@@ -143,6 +145,7 @@ impl<S: Side> Desk<S> {
                 runs: VecDeque::new(),
                 octets: 0,
                 events: VecDeque::new(),
+                missed: 0,
                 stalled: false,
                 waiting: 0,
                 ended: false,
@@ -288,6 +291,10 @@ impl<S: Side> Desk<S> {
     pub(super) fn event(&self, wait: Wait) -> Result<HandleEvent, RecvError> {
         loop {
             let mut ready = lock(&self.ready);
+            let missed = mem::take(&mut ready.missed);
+            if missed > 0 {
+                return Ok(HandleEvent::Missed { events: missed });
+            }
             if let Some(event) = ready.events.pop_front() {
                 return Ok(event);
             }
@@ -352,6 +359,7 @@ impl<S: Side> Desk<S> {
         for event in events.drain(..) {
             if ready.events.len() == EVENTS {
                 ready.events.pop_front();
+                ready.missed += 1;
             }
             ready.events.push_back(event);
         }

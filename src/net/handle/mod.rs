@@ -84,6 +84,11 @@ pub enum HandleEvent {
         /// How many messages.
         messages: u64,
     },
+    /// Events that nobody took in time are forgotten, the oldest first, when 1,024 wait. These were, before the next one.
+    Missed {
+        /// How many events.
+        events: u64,
+    },
 }
 
 /// What both handles have in common: the thread, and the desk over which things are handed.

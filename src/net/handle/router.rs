@@ -195,12 +195,14 @@ impl Router {
     }
 
     /// Waits for something to happen, up to `timeout`: peers that come and go, for instance. The last 1,024 events are
-    /// kept. Their order among each other is that of the socket; messages go their own way.
+    /// kept; [`Missed`](HandleEvent::Missed) tells how many were forgotten before them. Their order among each other is
+    /// that of the socket; messages go their own way.
     pub fn event_timeout(&self, timeout: Duration) -> Result<HandleEvent, RecvError> {
         self.handle.event(until(timeout))
     }
 
-    /// What has happened and was not taken yet.
+    /// What has happened and was not taken yet, no more than the last 1,024 events: see
+    /// [`event_timeout`](Self::event_timeout).
     pub fn events(&self) -> impl Iterator<Item = HandleEvent> + '_ {
         std::iter::from_fn(|| self.handle.event(Wait::Not).ok())
     }
