@@ -115,6 +115,8 @@ const MAX_CLOSING: usize = 1_024;
 /// ```
 pub struct Engine<P: Pattern> {
     socket: Socket<P>,
+    // Dropped before `sources`, which have the other end of the pipe that its threads write to.
+    resolver: Resolver,
     sources: Sources,
     /// What each peer has of us, by the peer's index.
     links: Vec<Option<Link>>,
@@ -126,7 +128,6 @@ pub struct Engine<P: Pattern> {
     deadlines: BTreeSet<(Instant, usize)>,
     /// Keys of streams that are closing, by the time at which they began to; not of those that close with the socket.
     closing: BTreeSet<(Instant, usize)>,
-    resolver: Resolver,
     acceptance: Acceptance,
     /// What is read into.
     scratch: BytesMut,
@@ -169,13 +170,13 @@ impl<P: Pattern> Engine<P> {
     pub fn new(registry: &Registry, tokens: Range<usize>, socket: Socket<P>, options: TcpOptions) -> io::Result<Self> {
         Ok(Self {
             socket,
+            resolver: Resolver::default(),
             sources: Sources::new(registry.try_clone()?, tokens),
             links: Vec::new(),
             reads: VecDeque::new(),
             writes: VecDeque::new(),
             deadlines: BTreeSet::new(),
             closing: BTreeSet::new(),
-            resolver: Resolver::default(),
             acceptance: Acceptance::default(),
             scratch: BytesMut::zeroed(SCRATCH_OCTETS),
             share: SCRATCH_OCTETS,
