@@ -243,7 +243,7 @@ impl Transport {
         for (vector, slice) in vectors.iter_mut().zip(slices) {
             *vector = IoSlice::new(slice);
         }
-        self.io.write_vectored(vectors.get(..slices.len()).unwrap_or(&vectors))
+        tcp::write_vectored(&self.io, vectors.get(..slices.len()).unwrap_or(&vectors))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What TCP asks for: options, listening, dialling, and which error means what.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::string::ToString;
 use std::time::Duration;
@@ -169,12 +169,42 @@ fn listen_at(address: SocketAddr, only_v6: bool) -> io::Result<(TcpListener, Soc
 /// systems refuse, and the next read says so better.
 pub(super) fn prepare(io: &TcpStream, options: &TcpOptions) {
     let _ = io.set_nodelay(true);
+    // A write to a peer that is gone is an error, and no signal to the process.
+    #[cfg(target_vendor = "apple")]
+    let _ = SockRef::from(io).set_nosigpipe(true);
     if let Some(idle) = options.keepalive {
         let keepalive = TcpKeepalive::new().with_time(idle);
         #[cfg(not(any(target_os = "openbsd", target_os = "haiku", target_os = "solaris")))]
         let keepalive = keepalive.with_interval(KEEPALIVE_INTERVAL);
         let _ = SockRef::from(io).set_tcp_keepalive(&keepalive);
     }
+}
+
+/// `MSG_NOSIGNAL`, a number of the system's that no crate names that we use. Apple's systems have an option in its place,
+/// which [`prepare`] sets.
+#[cfg(unix)]
+const NO_SIGNAL: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
+    0x4000
+} else if cfg!(target_os = "freebsd") {
+    0x2_0000
+} else if cfg!(any(target_os = "netbsd", target_os = "openbsd", target_os = "dragonfly")) {
+    0x400
+} else if cfg!(any(target_os = "illumos", target_os = "solaris")) {
+    0x200
+} else {
+    0
+};
+
+/// Writes several slices. The standard library does that without the flag that its `write` of one has: in a program that
+/// leaves SIGPIPE as it was, such as one in C that we are a library of, a peer that has gone would end the process.
+#[cfg(unix)]
+pub(super) fn write_vectored(io: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    io.try_io(|| SockRef::from(io).send_vectored_with_flags(slices, NO_SIGNAL))
+}
+
+#[cfg(not(unix))]
+pub(super) fn write_vectored(mut io: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    io::Write::write_vectored(&mut io, slices)
 }
 
 /// Asks how a dial stands after an event: `Ok(None)` is "not yet".
