@@ -35,10 +35,8 @@ impl<P: Pattern> Socket<P> {
             }
             // In good order nothing need be said any more, and a driver that has nothing to write reads at once what would reset
             // the connection, and with it what the peer has not received yet.
-            let last = match cause {
-                Cause::Closing if !queue.is_control_begun() => Bytes::new(),
-                _ => queue.take_last_words(),
-            };
+            let is_silent = in_order && !queue.is_control_begun();
+            let last = if is_silent { Bytes::new() } else { queue.take_last_words() };
             self.core.act(Action::Close { peer, last, in_order });
             self.gone(now, peer, queue, cause);
         } else if let Some(link) = &slot.link {

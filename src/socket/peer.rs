@@ -4,7 +4,7 @@ use crate::conn::{Identity, SendQueue};
 use crate::socket::peers::Slot;
 use crate::socket::{Address, Counts};
 
-/// What is known of a peer; made by [`Socket::peer`].
+/// What is known of a peer; made by [`Socket::peer`](super::Socket::peer).
 #[derive(Clone, Copy, Debug)]
 pub struct Peer<'a> {
     slot: &'a Slot,
