@@ -25,8 +25,8 @@ pub(crate) struct Liveness {
 struct Pinged {
     /// Something was heard since.
     heard: bool,
-    /// It waits behind something that is written in part, and how much had been written when that was looked at last. A peer
-    /// that goes on to receive cannot have answered.
+    /// It is behind a message that was begun, and how much had been written when that was looked at last. A peer that
+    /// receives this message cannot have answered.
     behind: Option<u64>,
 }
 
@@ -92,8 +92,7 @@ impl Liveness {
         if self.pinged.as_ref().is_some_and(is_open) {
             return false;
         }
-        let waits = output.is_begun || output.has_control;
-        self.pinged = Some(Pinged { heard: false, behind: waits.then_some(output.written) });
+        self.pinged = Some(Pinged { heard: false, behind: output.is_begun.then_some(output.written) });
         // In a pause the time for the answer has not begun to run; the end of the pause moves all of it.
         timers.set(Timer::Silence, self.paused.unwrap_or(now) + heartbeat.timeout);
         true
