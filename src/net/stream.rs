@@ -123,14 +123,12 @@ pub(super) enum Written {
     Failed(Closed),
 }
 
-/// What a closing stream waits for.
+/// What comes of a step of a closing stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Linger {
-    /// Room to write.
-    Writing,
-    /// The end of the peer's side. So many octets were drained in this step.
-    Draining(usize),
-    /// Nothing: drop it.
+    /// It waits for room to write, or for the end of the peer's side. So many octets were drained in this step.
+    On(usize),
+    /// It waits for nothing: drop it.
     Over,
 }
 
@@ -161,12 +159,21 @@ impl Stream {
         }
     }
 
+    /// The transport of a stream that is closing, and how far that is.
+    pub(super) fn closing(&mut self) -> Option<(&mut Transport, &mut Closing)> {
+        match &mut self.phase {
+            Phase::Closing(closing) => Some((&mut self.transport, closing)),
+            _ => None,
+        }
+    }
+
     /// Returns whether a visit would find something to do without an event.
     pub(super) fn has_input(&self) -> bool {
         match &self.phase {
             Phase::Dialing(_) => false,
             Phase::Open(open) => !open.paused && (self.transport.readable || !open.rest.is_empty()),
-            Phase::Closing(closing) => closing.shut && self.transport.readable,
+            // Who closes in order hears the peer out from the start: it may send before it reads.
+            Phase::Closing(closing) => (closing.shut || closing.is_in_order()) && self.transport.readable,
         }
     }
 
@@ -282,8 +289,8 @@ impl Closing {
         self.drain.is_none()
     }
 
-    /// Goes on as far as it goes without waiting, and reads once: a peer may send faster than we drain.
-    pub(super) fn step(&mut self, transport: &mut Transport, buffer: &mut [u8]) -> Linger {
+    /// Writes what is left and shuts our side down, as far as that goes without waiting.
+    pub(super) fn write(&mut self, transport: &mut Transport) -> Linger {
         while !self.shut {
             if self.last.is_empty() {
                 if transport.io.shutdown(Shutdown::Write).is_err() {
@@ -291,24 +298,30 @@ impl Closing {
                 }
                 self.shut = true;
             } else if !transport.writable {
-                return Linger::Writing;
+                return Linger::On(0);
             } else {
                 match transport.write(&[&self.last]) {
                     Written::Octets(octets) => self.last.advance(octets.min(self.last.len())),
-                    Written::Blocked => return Linger::Writing,
+                    Written::Blocked => return Linger::On(0),
                     Written::Failed(_) => return Linger::Over,
                 }
             }
         }
-        if !transport.readable {
-            return Linger::Draining(0);
-        }
+        Linger::On(0)
+    }
+
+    /// Reads once: a peer may send faster than we drain.
+    pub(super) fn read(&mut self, transport: &mut Transport, buffer: &mut [u8]) -> Linger {
+        let most = self.drain.unwrap_or(usize::MAX).min(buffer.len());
+        let Some(buffer) = buffer.get_mut(..most) else {
+            return Linger::Over;
+        };
         match (transport.read(buffer), &mut self.drain) {
-            (Received::Nothing, _) => Linger::Draining(0),
-            (Received::Octets(octets), None) => Linger::Draining(octets),
+            (Received::Nothing, _) => Linger::On(0),
+            (Received::Octets(octets), None) => Linger::On(octets),
             (Received::Octets(octets), Some(drain)) if octets < *drain => {
                 *drain -= octets;
-                Linger::Draining(octets)
+                Linger::On(octets)
             }
             (Received::Octets(_) | Received::Ended(_), _) => Linger::Over,
         }

@@ -74,8 +74,13 @@ impl<P: Pattern> Engine<P> {
     /// attempt ends at.
     pub(super) fn dial_found(&mut self, peer: PeerId, mut addresses: Vec<SocketAddr>) {
         let doubtful = self.link_mut(peer).and_then(|link| link.doubtful.take());
-        if let Some(at) = addresses.iter().position(|address| doubtful.as_deref() == Some(address)) {
-            addresses.rotate_left(at + 1);
+        if let Some(doubtful) = doubtful {
+            if let Some(at) = addresses.iter().position(|address| *address == *doubtful) {
+                addresses.rotate_left(at);
+                // It may be there more than once.
+                addresses.retain(|address| *address != *doubtful);
+                addresses.push(*doubtful);
+            }
         }
         self.dial_next(peer, addresses.into_iter(), None);
     }

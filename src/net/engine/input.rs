@@ -90,7 +90,7 @@ impl<P: Pattern> Engine<P> {
                 let octets = match &stream.phase {
                     Phase::Dialing(_) => 0,
                     Phase::Open(_) => self.read(key),
-                    Phase::Closing(_) => self.linger(key),
+                    Phase::Closing(_) => self.drain(key),
                 };
                 self.requeue(key);
                 octets
@@ -173,6 +173,13 @@ impl<P: Pattern> Engine<P> {
             open.appetite = octets.saturating_sub(open.rest.len()).max(MIN_READ);
         } else if octets == open.appetite {
             open.appetite = (2 * octets).min(self.scratch.len());
+        }
+        // Who talks on and on would never let us find that there is nothing more.
+        if octets < size && open.rest.is_empty() {
+            if let Some(closed) = open.write_failed.take() {
+                self.ended(key, closed);
+                return octets;
+            }
         }
         // Its address is a good one if what it said completes its handshake.
         let peer = open.peer;

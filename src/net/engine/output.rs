@@ -6,7 +6,7 @@ use std::vec::Vec;
 use bytes::Bytes;
 
 use super::{Carrier, Engine, MAX_CLOSING};
-use crate::net::stream::{Closing, Linger, Phase, SLICES, Written};
+use crate::net::stream::{Closing, Linger, Phase, SLICES, Stream, Written};
 use crate::socket::{Action, Pattern, PeerId};
 use crate::time::Instant;
 
@@ -108,8 +108,8 @@ impl<P: Pattern> Engine<P> {
                 if !in_order {
                     self.closing.insert((self.now, key));
                 }
-                self.set_deadline(key, Some(self.linger_deadline(in_order)));
-                self.linger(key);
+                self.set_deadline(key, Some(self.linger_deadline(self.now, in_order)));
+                self.end_output(key);
                 self.requeue(key);
                 self.cut_oldest_closing();
             }
@@ -117,19 +117,19 @@ impl<P: Pattern> Engine<P> {
         }
     }
 
-    /// How long a stream may take from now on to go a step further.
-    fn linger_deadline(&self, in_order: bool) -> Instant {
+    /// How long a stream that is closing `since` then may take to go a step further.
+    fn linger_deadline(&self, since: Instant, in_order: bool) -> Instant {
         let least = self.now + LINGER;
         if !in_order {
             return least;
         }
-        let most = self.now + LINGER_IN_ORDER;
+        let most = since + LINGER_IN_ORDER;
         self.socket.linger_end().map_or(most, |end| end.min(most)).max(least)
     }
 
     /// Lets no stream linger for longer than the socket does now.
     pub(super) fn shorten_lingers(&mut self) {
-        let most = self.linger_deadline(true);
+        let most = self.linger_deadline(self.now, true);
         let late: Vec<_> = self.deadlines.iter().filter(|&&(at, _)| at > most).map(|&(_, key)| key).collect();
         for key in late {
             if self.sources.stream_mut(key).is_some_and(|stream| matches!(stream.phase, Phase::Closing(_))) {
@@ -148,26 +148,36 @@ impl<P: Pattern> Engine<P> {
         }
     }
 
-    /// Takes a closing stream further, and returns how many octets were read.
-    pub(super) fn linger(&mut self, key: usize) -> usize {
-        let Some(stream) = self.sources.stream_mut(key) else {
-            return 0;
+    /// Takes a closing stream further as far as it has something to write. What it has to read waits for its turn.
+    fn end_output(&mut self, key: usize) {
+        let Some((transport, closing)) = self.sources.stream_mut(key).and_then(Stream::closing) else {
+            return;
         };
-        let Phase::Closing(closing) = &mut stream.phase else {
-            return 0;
-        };
-        let (was_shut, in_order) = (closing.is_shut(), closing.is_in_order());
-        match closing.step(&mut stream.transport, &mut self.scratch) {
+        let was_shut = closing.is_shut();
+        match closing.write(transport) {
             Linger::Over => self.drop_stream(key),
-            Linger::Writing => {}
-            Linger::Draining(octets) => {
-                if !was_shut {
-                    self.set_deadline(key, Some(self.linger_deadline(in_order)));
-                }
-                return octets;
+            Linger::On(_) if was_shut == closing.is_shut() => {}
+            Linger::On(_) => {
+                let (since, in_order) = (closing.since(), closing.is_in_order());
+                self.set_deadline(key, Some(self.linger_deadline(since, in_order)));
             }
         }
-        0
+    }
+
+    /// Reads once of a closing stream, as much as of any other, and returns how many octets that were.
+    pub(super) fn drain(&mut self, key: usize) -> usize {
+        self.end_output(key);
+        let Some((transport, closing)) = self.sources.stream_mut(key).and_then(Stream::closing) else {
+            return 0;
+        };
+        let size = self.share.min(self.scratch.len());
+        match closing.read(transport, self.scratch.get_mut(..size).unwrap_or_default()) {
+            Linger::On(octets) => octets,
+            Linger::Over => {
+                self.drop_stream(key);
+                0
+            }
+        }
     }
 
     /// Writes what a stream has, until there is no more or no room. Returns whether to go on in the next turn.
@@ -179,7 +189,7 @@ impl<P: Pattern> Engine<P> {
         let open = match &mut stream.phase {
             Phase::Open(open) => open,
             Phase::Closing(_) => {
-                self.linger(key);
+                self.end_output(key);
                 self.requeue(key);
                 return false;
             }

@@ -142,7 +142,8 @@ fn an_address_that_is_reached_and_is_no_peer_does_not_hide_the_others_of_its_nam
             .into_iter()
             .enumerate()
     {
-        rig.engine.dial_found(peer, addresses.to_vec());
+        // A system may name one twice.
+        rig.engine.dial_found(peer, [&addresses[..1], &addresses].concat());
         rig.until_open(peer);
         let Some(Carrier::Stream(key)) = rig.engine.carrier(peer) else { panic!("no stream") };
         let stream = rig.engine.sources.stream_mut(key).unwrap();
@@ -216,7 +217,7 @@ fn a_peer_that_sends_on_after_the_end_is_cut_before_the_deadline() {
         assert!(std::time::Instant::now() < deadline, "still drained");
         let _ = other.write(&[0; 4096]);
         stream.transport.readable = true;
-        rig.engine.linger(key);
+        rig.engine.drain(key);
     }
 }
 
@@ -348,8 +349,15 @@ fn a_message_that_is_nearly_whole_is_read_to_its_end_in_the_same_visit() {
 
 #[test]
 fn a_peer_that_lives_and_cannot_be_written_to_is_gone_when_all_that_came_is_read() {
+    for talks_on in [false, true] {
+        cannot_be_written_to(talks_on);
+    }
+}
+
+fn cannot_be_written_to(talks_on: bool) {
     let mut rig = Rig::new();
     let mut other = rig.greeted();
+    other.set_nodelay(true).unwrap();
     let Some(Carrier::Stream(key)) = rig.engine.carrier(rig.engine.socket().peers().next().unwrap()) else {
         panic!("no stream")
     };
@@ -370,6 +378,9 @@ fn a_peer_that_lives_and_cannot_be_written_to_is_gone_when_all_that_came_is_read
     let (mut messages, mut cause) = (0, None);
     while cause.is_none() {
         assert!(std::time::Instant::now() < deadline, "{messages} came, and no end");
+        if talks_on {
+            let _ = other.write_all(&[0, 0]);
+        }
         rig.turn();
         while let Some(event) = rig.engine.poll_event() {
             match event {
@@ -379,7 +390,8 @@ fn a_peer_that_lives_and_cannot_be_written_to_is_gone_when_all_that_came_is_read
             }
         }
     }
-    assert_eq!((messages, cause), (2 * MIN_READ / 1_000, Some(Cause::Transport(Closed::Reset))));
+    assert_eq!(cause, Some(Cause::Transport(Closed::Reset)));
+    assert!(messages == 2 * MIN_READ / 1_000 || talks_on && messages > 2 * MIN_READ / 1_000, "{messages} came");
     assert_eq!(rig.engine.connections(), 0);
 }
 
