@@ -42,9 +42,9 @@ impl Socket<Router> {
         socket
     }
 
-    /// Sends a message to one peer (R4). Never blocks, and never discards.
+    /// Sends a message to one peer (RFC 28). Never blocks, and never discards.
     ///
-    /// What is queued for a peer is discarded when its connection ends (R5).
+    /// What is queued for a peer is discarded when its connection ends.
     ///
     /// # Errors
     ///
@@ -143,7 +143,7 @@ impl Router {
     fn slowest(&mut self, core: &Core) -> &[PeerId] {
         let at = self.slowest_at;
         self.slowest.retain(|peer| oldest_block(core, *peer) == Some(at));
-        if !self.holds_too_much(core, LARGE_OCTETS) {
+        if self.exceeded(core, LARGE_OCTETS).is_none() {
             self.slowest.clear();
             return &self.slowest;
         }
@@ -168,10 +168,9 @@ impl Router {
 
     /// Makes those that lag most lose the broadcasts that are queued for them, until no more is held back than is allowed.
     fn relieve(&mut self, core: &mut Core) {
-        if !self.holds_too_much(core, 0) {
+        let Some(allowed) = self.exceeded(core, 0) else {
             return;
-        }
-        let allowed = self.allowed(core, 0);
+        };
         let lagging = core.peers.connected().iter().filter_map(|&peer| {
             let queue = core.peers.get(peer)?.queue()?;
             Some((queue.oldest_block()?, Reverse(queue.charged()), peer))
@@ -186,23 +185,26 @@ impl Router {
         }
     }
 
-    /// Do all peers together hold back more than they are allowed?
-    fn holds_too_much(&mut self, core: &Core, least: usize) -> bool {
-        let limit = core.options.broadcast_octets.unwrap_or(u64::MAX);
-        self.fanout.holds_more_than(limit) && {
-            let allowed = self.allowed(core, least);
-            allowed == limit || self.fanout.holds_more_than(allowed)
+    /// If all peers together hold back more octets than they may: how many they may. Besides the limit that is what is begun
+    /// to be sent and has `least` octets or more: who is in the middle of it cannot let go of it, and others must not suffer
+    /// for that. Or any one large message: however large, it is to get through.
+    fn exceeded(&mut self, core: &Core, least: usize) -> Option<u64> {
+        let limit = core.options.broadcast_octets?;
+        if !self.fanout.holds_more_than(limit) {
+            return None;
         }
-    }
-
-    /// How many octets all peers together may hold back. Besides the limit that is what is begun to be sent and has `least` octets
-    /// or more: who is in the middle of it cannot let go of it, and others must not suffer for that. And any one large message:
-    /// however large, it is to get through.
-    fn allowed(&self, core: &Core, least: usize) -> u64 {
         let largest = self.fanout.largest_block();
         let largest = if largest < LARGE_OCTETS as u64 { 0 } else { largest };
-        let begun = if largest == 0 && least >= LARGE_OCTETS { 0 } else { begun_octets(core, least) };
-        core.options.broadcast_octets.unwrap_or(u64::MAX).saturating_add(begun.max(largest))
+        // What is begun is asked of all peers, and only if it matters.
+        if largest == 0 && least >= LARGE_OCTETS {
+            return Some(limit);
+        }
+        let allowed = limit.saturating_add(largest);
+        if !self.fanout.holds_more_than(allowed) {
+            return None;
+        }
+        let allowed = allowed.max(limit.saturating_add(begun_octets(core, least)));
+        self.fanout.holds_more_than(allowed).then_some(allowed)
     }
 }
 
