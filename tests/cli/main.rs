@@ -107,6 +107,7 @@ fn a_bad_option_is_one_line_that_names_it() {
         (&["relay", "--max-per-address", "0"], "--max-per-address"),
         (&["relay", "--heartbeat", "0"], "0.001"),
         (&["relay", "--heartbeat", "soon"], "seconds"),
+        (&["relay", "--ping-all"], "--heartbeat"),
         (&["relay", "--stats", "inf"], "seconds"),
         (&["relay", "--stats"], "--stats"),
         (&["relay", "--no-such-option"], "--no-such-option"),
@@ -224,6 +225,25 @@ fn with_heartbeats_a_silent_client_is_pinged_and_then_cut_off() {
     assert_eq!((flags, &ping[..5]), (4, &b"\x04PING"[..]));
     let line = relay.wait_for(r#"left "silent""#);
     assert!(line.contains("heartbeat"), "{line}");
+}
+
+#[test]
+fn clients_that_announce_3_0_are_pinged_if_so_told() {
+    for (options, pinged) in [(&["--heartbeat", "0.1"][..], false), (&["--heartbeat", "0.1", "--ping-all"], true)] {
+        let relay = Relay::start(options);
+        let mut old = Client::connect(relay.endpoint());
+        old.greet_as(0, b"old");
+        old.frame();
+        let silent = Client::join(relay.endpoint(), b"silent");
+        relay.wait_for(if pinged { r#"left "old""# } else { r#"left "silent""# });
+        drop(silent);
+        if pinged {
+            assert_eq!(&old.frame().1[..5], b"\x04PING");
+        } else {
+            Client::join(relay.endpoint(), b"next").send(&[b"no PING before this"]);
+            assert_eq!(old.frame(), (0, b"no PING before this".to_vec()));
+        }
+    }
 }
 
 #[cfg(unix)]
@@ -472,11 +492,16 @@ impl Client {
 
     /// Sends greeting and READY, and takes the relay's greeting.
     fn greet(&mut self, identity: &[u8]) {
+        self.greet_as(1, identity);
+    }
+
+    /// The same, as a peer of ZMTP 3.`minor`.
+    fn greet_as(&mut self, minor: u8, identity: &[u8]) {
         let mut greeting = [0; 64];
         greeting[0] = 0xff;
         greeting[9] = 0x7f;
         greeting[10] = 3;
-        greeting[11] = 1;
+        greeting[11] = minor;
         greeting[12..16].copy_from_slice(b"NULL");
         let mut ready = b"\x05READY\x0bSocket-Type\0\0\0\x06DEALER\x08Identity\0\0\0".to_vec();
         ready.push(u8::try_from(identity.len()).unwrap());

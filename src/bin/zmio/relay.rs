@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use mio::{Events, Poll, Token, Waker};
+use zmio::conn::PingWhom;
 use zmio::net::Endpoint;
 use zmio::socket::{Counts, Duplicates};
 use zmio::{Heartbeat, Limits, Options, RelayEvent, RelayOptions, Slow};
@@ -20,7 +21,7 @@ use crate::{Failure, signals};
 
 /// The waker has this token; all others are the engine's.
 const STOP: Token = Token(0);
-/// How long clients may take to read what is still queued for them when the relay stops.
+/// How long clients may take to read what is still queued for them, or on its way to them, when the relay stops.
 const LINGER: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
@@ -37,9 +38,12 @@ pub(crate) struct Arguments {
     /// How much may be queued for one client, as in 65536, 64KiB or 16MiB
     #[arg(long, value_name = "OCTETS", value_parser = octets, default_value = "16MiB")]
     hwm: u64,
-    /// Ping clients that are silent for so long, and disconnect those that do not answer [default: never]
+    /// Ping clients that know PINGs (ZMTP 3.1) so often, and disconnect those that then say nothing for as long [default: never]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     heartbeat: Option<Duration>,
+    /// With --heartbeat: ping those that announce ZMTP 3.0 too. NetMQ and JeroMQ answer; a few others may break
+    #[arg(long, requires = "heartbeat")]
+    ping_all: bool,
     /// A client with the identity of a connected one takes its place, instead of being refused
     #[arg(long)]
     handover: bool,
@@ -78,7 +82,8 @@ impl Arguments {
         limits.message_octets = self.max_message;
         let mut options = Options::new().limits(limits).max_per_address(Some(self.max_per_address.get()));
         if let Some(interval) = self.heartbeat {
-            options = options.heartbeat(Heartbeat::every(interval));
+            let whom = if self.ping_all { PingWhom::All } else { PingWhom::Capable };
+            options = options.heartbeat(Heartbeat::every(interval).whom(whom));
         }
         if self.handover {
             options = options.duplicates(Duplicates::Handover);
