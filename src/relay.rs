@@ -175,6 +175,12 @@ impl Relay {
                     socket.broadcast_run_except(Some(peer), &run);
                     continue;
                 }
+                // Of a socket that was not made by `RelayOptions::apply`.
+                Event::Message { peer, message } => {
+                    octets += message.wire_len();
+                    socket.broadcast_except(Some(peer), &message);
+                    continue;
+                }
                 Event::Connected { peer, info } => RelayEvent::Joined { peer, info },
                 Event::Disconnected(gone) => RelayEvent::Left(gone),
                 Event::Rejected(rejected) => RelayEvent::Rejected(rejected),
@@ -239,11 +245,6 @@ impl Relay {
     /// The clients that are connected, with their counts.
     pub fn clients<'a>(&self, socket: &'a Socket<Router>) -> impl Iterator<Item = (PeerId, Counts)> + use<'a> {
         socket.peers().filter_map(move |peer| Some((peer, socket.peer(peer)?.counts())))
-    }
-
-    /// The options that it was made with.
-    pub fn options(&self) -> &RelayOptions {
-        &self.options
     }
 }
 

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
-use zmio::net::{Endpoint, HandleEvent, HandleOptions};
+use zmio::net::{Endpoint, HandleEvent, HandleOptions, OpenError};
 use zmio::{Dealer, Event, Identity, Message, Options};
 
 use crate::values::seconds;
@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     /// Leave after so many messages were received, instead of at the end of input
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// How long to go on sending what is queued when it is time to leave
+    /// How long to go on sending what is queued when it is time to leave, and to wait until the other side has read it
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "5")]
     linger: Duration,
 }
@@ -66,7 +66,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         thread::sleep(GRACE);
         std::process::exit(INTERRUPTED);
     })?;
-    dealer.dial(&arguments.endpoint.to_string()).map_err(|error| Failure::Usage(error.to_string()))?;
+    match dealer.dial(&arguments.endpoint.to_string()) {
+        // By a signal that has come already. There is nothing to be sent, and what follows ends by itself.
+        Ok(_) | Err(OpenError::Closed) => {}
+        Err(error) => return Err(Failure::Usage(error.to_string())),
+    }
 
     let watcher = (dealer.clone(), Arc::clone(&end), arguments.quiet);
     spawn("zmio-events", move || watch(&watcher.0, &watcher.1, watcher.2))?;

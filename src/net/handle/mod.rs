@@ -135,12 +135,18 @@ impl<S: Side> Handle<S> {
         // Not by the I/O thread: to look a name up can take long, and that thread serves everybody, a close included.
         let sites = tcp::sites(&endpoint);
         let sites = sites.map_err(|source| BindError::System { endpoint: endpoint.clone(), source })?;
-        Ok(self.ask(move |engine| engine.bind_at(&endpoint, &sites))??)
+        self.ask(move |engine| engine.bind_at(&endpoint, &sites))?.map_err(|error| match error {
+            BindError::Closed => OpenError::Closed,
+            other => other.into(),
+        })
     }
 
     fn connect(&self, endpoint: &str) -> Result<PeerId, OpenError> {
         let endpoint: Endpoint = endpoint.parse()?;
-        Ok(self.ask(move |engine| engine.connect(&endpoint))??)
+        self.ask(move |engine| engine.connect(&endpoint))?.map_err(|error| match error {
+            ConnectError::Closed => OpenError::Closed,
+            other => other.into(),
+        })
     }
 
     fn unbind(&self, endpoint: &Endpoint) -> Result<(), OpenError> {
