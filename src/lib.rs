@@ -8,7 +8,8 @@
 //! - [`conn`]: one connection as a state machine.
 //! - [`socket`]: many connections and one routing pattern, still without I/O.
 //! - [`relay`]: broadcast-except-sender on a ROUTER.
-//! - `net` (feature `net`, on by default): the mio engine, which puts a socket on TCP.
+//! - `net` (feature `net`, on by default): the blocking handles `Router` and `Dealer`, to begin with, and `Engine`, which puts
+//!   a socket on TCP in a `mio::Poll` of yours.
 
 #![no_std]
 

@@ -42,6 +42,24 @@ impl Default for Limits {
 
 impl Limits {
     /// A preset for microcontrollers: messages of 4 KiB and 16 frames, commands of 512 octets, 8 properties.
+    ///
+    /// It bounds single messages and the handshake. How many there may be is for the options of the socket, whose defaults are
+    /// for servers:
+    ///
+    /// ```
+    /// use zmio::{Limits, Mark, Options};
+    ///
+    /// let mark = Mark { messages: Some(8), octets: Some(8 << 10) };
+    /// let options = Options::new()
+    ///     .limits(Limits::small())
+    ///     .send_mark(mark)
+    ///     .receive_mark(mark)
+    ///     .unfinished_octets(Some(16 << 10))
+    ///     .max_peers(Some(4))
+    ///     .max_handshakes(Some(2));
+    /// ```
+    ///
+    /// Beyond these a broadcast takes a block of 64 KiB, and a relay, or whoever takes runs, one of 1 MiB.
     pub fn small() -> Limits {
         Limits { message_octets: 4 << 10, message_frames: 16, command_octets: 512, metadata_octets: 512, properties: 8 }
     }
@@ -123,8 +141,8 @@ impl Heartbeat {
     /// The largest TTL that may be announced, in tenths of a second: old peers overflow above it.
     const MAX_TTL: u16 = 655;
 
-    /// A PING every `interval`, of which at most one is unanswered at a time, or with a [`ttl`](Heartbeat::ttl) at most one since
-    /// the peer was heard last. The timeout is the interval too, until
+    /// A PING every `interval`, of which at most one is unanswered at a time. With a [`ttl`](Heartbeat::ttl) the next one goes out
+    /// all the same if the peer was heard since, or is not read by us. The timeout is the interval too, until
     /// set otherwise. An interval of less than a millisecond counts as one.
     pub fn every(interval: Duration) -> Heartbeat {
         let interval = interval.max(Duration::from_millis(1));

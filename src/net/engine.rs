@@ -64,8 +64,8 @@ const MAX_CLOSING: usize = 1_024;
 /// - A peer that floods, or that does not read, delays no other.
 /// - What a peer sent before its connection ended is delivered before its end is.
 /// - A connection that we end lingers for a second or two at most, so that our last words arrive, and no more than 1,024 do
-///   at a time: the oldest is cut for the next. When the engine itself is closed all of them may, and for longer:
-///   see [`close`](Self::close).
+///   at a time: the oldest is cut for the next. When the engine itself is closed, all may whose handshake was complete, and
+///   for longer: see [`close`](Self::close).
 /// - No time is spent on idle peers, and they hold no buffer.
 ///
 /// # Example
@@ -113,6 +113,9 @@ const MAX_CLOSING: usize = 1_024;
 /// assert_eq!(answer, Message::from("hello"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// `P` is [`socket::Router`](crate::socket::Router) or [`socket::Dealer`](crate::socket::Dealer), and not the handle of that
+/// name: `engine: Engine<zmio::socket::Router>`.
 pub struct Engine<P: Pattern> {
     socket: Socket<P>,
     // Dropped before `sources`, which have the other end of the pipe that its threads write to.
@@ -162,7 +165,8 @@ impl<P: Pattern> Engine<P> {
     /// Puts `socket` into the poll that `registry` is of.
     ///
     /// The engine uses tokens from `tokens` and no others: one for each listener and each connection, one more as soon as
-    /// it dials a name. When they are used up it accepts no more until one is free again.
+    /// it dials a name. When they are used up it accepts no more until one is free again. So there should be as many as
+    /// [`Options::max_peers`](crate::Options::max_peers), 1,024 for connections that linger, and a few.
     ///
     /// # Errors
     ///
@@ -330,7 +334,7 @@ impl<P: Pattern> Engine<P> {
     /// Go on driving the engine until [`is_closed`](Self::is_closed). What was sent may be on its way still, and would be
     /// destroyed with a connection that is cut while something is unread. So each connection is read until the peer ends
     /// its side too, which it does, as a rule, as soon as it has read all. A peer that does not, or that sends on and on,
-    /// is cut when the linger is over: one second after all was written to it at the earliest, 30 seconds at the latest.
+    /// is cut when the linger is over: one second after all was written to it at the earliest, some 30 seconds at the latest.
     pub fn close(&mut self, linger: Option<Duration>) {
         self.acceptance.closed = true;
         let listeners: Vec<usize> = self.sources.listeners().map(|(key, _)| key).collect();
@@ -342,7 +346,8 @@ impl<P: Pattern> Engine<P> {
         self.shorten_lingers();
     }
 
-    /// Returns whether the socket is closed and the last connection gone.
+    /// Returns whether the socket is closed and the last connection gone. Events may still wait, [`Event::Closed`] as the last:
+    /// take them after your loop too.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.socket.is_closed() && !self.socket.has_actions() && self.sources.streams() == 0

@@ -1,5 +1,7 @@
 //! The driver: std, TCP and mio. It moves octets and decides nothing.
 //!
+//! [`Router`] and [`Dealer`] are for programs without an event loop: their calls block, and a thread behind each does the I/O.
+//!
 //! An [`Engine`] puts a [`Socket`](crate::Socket) on TCP inside a `mio::Poll` that is yours. All that concerns the protocol, from
 //! back-pressure to re-dialling, is decided by the socket; the engine carries out its actions and tells it what came of them.
 //!

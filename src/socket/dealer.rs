@@ -32,8 +32,8 @@ impl Socket<Dealer> {
         Socket::with(pattern, options, seed)
     }
 
-    /// Sends a message to the next peer that is connected and not full; whole, to one (D1). If there is none, it waits
-    /// in the socket for the first that can take it (D3). Never blocks, and never discards.
+    /// Sends a message to the next peer that is connected and not full; whole, to one (RFC 28). If there is none, it waits
+    /// in the socket for the first that can take it. Never blocks, and never discards.
     ///
     /// # Errors
     ///
@@ -44,7 +44,9 @@ impl Socket<Dealer> {
     /// # What may be lost
     ///
     /// A message that was written, wholly or in part, to a connection that then breaks: the peer may have received it
-    /// or not, so it is not sent again (D4). What was not begun is sent over another connection.
+    /// or not, so it is not sent again. What was not begun for a peer that we dial is sent over another connection. What
+    /// was queued for one that had connected to us is lost with it, and so is what is queued for a peer that is told to go
+    /// ([`disconnect`](Socket::disconnect)); [`Event::Disconnected`] says how many messages that are.
     pub fn send<'a>(&mut self, message: impl Into<Outgoing<'a>>) -> Result<(), SendError> {
         let mut message = message.into();
         let Socket { core, pattern, .. } = self;

@@ -27,7 +27,7 @@ pub enum Event {
         /// What it said about itself.
         info: Box<PeerInfo>,
     },
-    /// A message came. Peers take turns (R3).
+    /// A message came. Peers take turns (RFC 28).
     Message {
         /// Who sent it.
         peer: PeerId,
@@ -68,7 +68,7 @@ pub enum Event {
     },
     /// The driver cannot accept connections for now, for want of file descriptors for instance. It tries again.
     AcceptFailed {
-        /// What the operating system said.
+        /// What the operating system said, or what the driver lacks.
         reason: Box<str>,
     },
     /// A connection was refused, since its address has as many as it may have
@@ -333,7 +333,8 @@ pub enum Refused {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The high-water mark would be passed. [`Event::Writable`] says when to try again.
+    /// The high-water mark would be passed. At a [`Socket`](super::Socket) or an engine one [`Event::Writable`] says when to try
+    /// again. Of a blocking handle there is no such event: it has a `send_timeout`, which waits for room.
     #[error("the send queue is full")]
     Full(Message),
     /// The peer is not connected, or never was, or it cannot be written to any more and its end is not found yet.

@@ -54,7 +54,12 @@ pub trait Pattern: routing::Routing {}
 ///   with every other call.
 /// - The application takes [`poll_event`](Socket::poll_event) until there is nothing more, and sends.
 ///
-/// Outputs may be drained late and in any order; nothing is lost by it. What is not taken holds the peers back:
+/// What is sent, and events that are taken, make actions too: do those before you wait, or wait only while
+/// [`has_actions`](Socket::has_actions) is false. A write that fails is not the end yet: write no more, hand in what can still
+/// be read, after [`Action::ResumeRead`] if the peer is paused, and then call [`handle_closed`](Socket::handle_closed).
+///
+/// Actions and events may be taken late, and independently of each other, each in its order; nothing is lost by it. What is
+/// not taken holds the peers back:
 /// a peer whose messages are not received is not read any more, and while events of ended peers are not taken, their places
 /// count as taken. An id that is stale, or unknown, is ignored. No call blocks.
 ///
@@ -481,7 +486,7 @@ impl<P: Pattern> Socket<P> {
     }
 
     /// As [`disconnect`](Socket::disconnect), with a cause of the caller's that the event will name. A peer that we dial is dialled
-    /// again, unless the cause is [`Cause::Requested`].
+    /// again, unless the cause is [`Cause::Requested`] or [`Cause::Closing`].
     pub fn disconnect_because(&mut self, now: Instant, peer: PeerId, cause: Cause) {
         self.core.tick(now);
         self.end(now, peer, cause);
@@ -553,11 +558,6 @@ impl<P: Pattern> Socket<P> {
     /// How many connections were refused since their address had as many as it may have ([`Options::max_per_address`]).
     pub fn refused_by_address(&self) -> u64 {
         self.core.refused_by_address
-    }
-
-    /// The options that it was made with.
-    pub fn options(&self) -> &Options {
-        &self.core.options
     }
 }
 

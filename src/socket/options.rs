@@ -51,7 +51,7 @@ pub struct Options {
     pub(crate) deliver_runs: bool,
 }
 
-/// What a ROUTER does when a peer brings along an identity that another one has (R2).
+/// What a ROUTER does when a peer brings along an identity that another one has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Duplicates {
@@ -65,7 +65,7 @@ pub enum Duplicates {
 }
 
 /// How long to wait before dialling again: a random time up to a bound, which starts at `first` and doubles with every
-/// failure up to `cap` (D6). A completed handshake starts it over, unless an ERROR follows.
+/// failure up to `cap`. A completed handshake starts it over, unless an ERROR follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The first bound. Default 100 ms, as libzmq's reconnect interval. Less than 1 ms counts as 1 ms.
@@ -122,14 +122,15 @@ impl Options {
     }
 
     /// The time for greeting and handshake together, from the start of a connection. Default 30 s. One total, so that
-    /// a peer that sends an octet now and then does not stay for ever (A1.8).
+    /// a peer that sends an octet now and then does not stay for ever.
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Options {
         self.handshake_timeout = timeout;
         self
     }
 
-    /// Heartbeats. Default none: a peer that vanished is then noticed by TCP alone.
+    /// Heartbeats. Default none: a peer that vanished is then noticed by TCP alone. Peers of ZMTP 3.0, such as NetMQ's, are not
+    /// pinged unless [`Heartbeat::whom`] says so.
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Options {
         self.heartbeat = Some(heartbeat);

@@ -50,7 +50,9 @@ use crate::socket::{self, Counts, PeerId, SendError, Socket};
 /// # What may be lost
 ///
 /// Messages that were written to a connection that then breaks, wholly or in part: the peer may have got them or not, so
-/// they are not sent again. What was not begun is sent as soon as a peer is there (RFC 28 allows both).
+/// they are not sent again. What was not begun for a peer that we dial is sent as soon as a peer is there (RFC 28 allows both). What
+/// was queued for one that had connected to us is lost with it; [`Event::Disconnected`](crate::Event::Disconnected) says how many
+/// messages that are.
 #[derive(Clone, Debug)]
 pub struct Dealer {
     handle: Arc<Handle<socket::Dealer>>,
@@ -85,7 +87,7 @@ impl Dealer {
         self.handle.connect(endpoint)
     }
 
-    /// Closes the connection to a peer, and dials it no more.
+    /// Closes the connection to a peer, and dials it no more. What is queued for it is discarded.
     pub fn disconnect(&self, peer: PeerId) -> Result<(), OpenError> {
         self.handle.disconnect(peer)
     }
