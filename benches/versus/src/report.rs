@@ -32,7 +32,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             if line != table::csv_header() {
                 let (cell, peer, figures) =
                     parse(line).map_err(|error| format!("{} line {place}: {error}", file.display()))?;
-                outcomes.entry((cell, peer)).or_default().add(figures);
+                outcomes.entry((cell, peer)).or_default().add(cell.row(), figures);
                 // As it was written: each measurement counts its own runs.
                 csv.extend([line, "\n"]);
             }

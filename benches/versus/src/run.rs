@@ -132,7 +132,7 @@ fn measure(
             if let Some(csv) = &mut csv {
                 writeln!(csv, "{}", table::csv_line(cell, peer, round, &figures))?;
             }
-            outcome.add(figures);
+            outcome.add(cell.row(), figures);
         }
     }
     Ok(())
