@@ -167,7 +167,9 @@ impl<P: Pattern> Engine<P> {
     /// Reads once of a closing stream, as much as of any other, and returns how many octets that were.
     pub(super) fn drain(&mut self, key: usize) -> usize {
         self.end_output(key);
-        let Some((transport, closing)) = self.sources.stream_mut(key).and_then(Stream::closing) else {
+        // It may have been queued while it was open. Now its last words come first, or the peer's end would cost it those.
+        let stream = self.sources.stream_mut(key).filter(|stream| stream.has_input());
+        let Some((transport, closing)) = stream.and_then(Stream::closing) else {
             return 0;
         };
         let size = self.share.min(self.scratch.len());

@@ -204,6 +204,25 @@ fn last_words_that_nobody_reads_are_given_up() {
     assert_eq!(rig.engine.connections(), 0);
 }
 
+/// It may stand in the run queue from when it was open.
+#[test]
+fn a_peer_whose_side_ends_still_gets_the_last_words_that_wait_for_room() {
+    let mut rig = Rig::new();
+    let (peer, other) = rig.connected();
+    let Some(Carrier::Stream(key)) = rig.engine.carrier(peer) else { panic!("no stream") };
+    // More than the system buffers.
+    rig.engine.let_go(peer, vec![0; 64 << 20].into(), false);
+    other.shutdown(Shutdown::Write).unwrap();
+    let stream = rig.engine.sources.stream_mut(key).unwrap();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !matches!(stream.transport.io.peek(&mut [0]), Ok(0)) {
+        assert!(std::time::Instant::now() < deadline, "the end does not come");
+    }
+    stream.transport.readable = true;
+    rig.engine.visit(key);
+    assert_eq!(rig.engine.connections(), 1, "it was dropped with its last words");
+}
+
 #[test]
 fn a_peer_that_sends_on_after_the_end_is_cut_before_the_deadline() {
     let mut rig = Rig::new();
